@@ -1,0 +1,1 @@
+"""What an operator runs: the local stack, the deployment, the policies."""

@@ -1,0 +1,229 @@
+"""The execution policy of every function, made for one stage's own resources.
+
+`Place` is where something can be done, `GRANTS` is who may do what there; the rest turns these two tables
+into IAM policy documents. Chalice takes one file per function, without variables, so they are generated
+for a stage once its resources are known.
+
+Two choices in the table need a reason:
+- Whoever reads an object may list the bucket, because S3 answers 403 instead of 404 for a missing key to
+  callers who may not (GetObject, "Permissions").
+- Whoever writes a final prefix may abort there: objects over 5 GB are moved in parts, and a move that fails
+  takes its parts back.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from pathlib import Path
+from typing import Self, TypedDict
+
+APP = "waybill"
+
+# The HTTP handler is the one function that Chalice names without a suffix.
+HTTP_HANDLER = "api_handler"
+
+
+class Statement(TypedDict):
+    """One statement of a policy document; every one of ours allows."""
+
+    Sid: str
+    Effect: str
+    Action: list[str]
+    Resource: list[str]
+
+
+class Policy(TypedDict):
+    """A policy document, as IAM takes it."""
+
+    Version: str
+    Statement: list[Statement]
+
+
+@dataclass(frozen=True)
+class Prefixes:
+    """The bucket's key prefixes, each with its closing slash."""
+
+    uploads: str = "uploads/"
+    incoming: str = "incoming/"
+    processed: str = "processed/"
+    rejected: str = "rejected/"
+    failed: str = "failed/"
+
+
+@dataclass(frozen=True)
+class Resources:
+    """The resources of one stage: names, except for what an ARN needs around them."""
+
+    partition: str
+    region: str
+    account: str
+    app: str
+    stage: str
+    bucket: str
+    jobs_table: str
+    events_table: str
+    webhooks_table: str
+    queue: str
+    topic: str
+    prefixes: Prefixes = field(default_factory=Prefixes)
+
+    @classmethod
+    def from_outputs(
+        cls, stage: str, outputs: Mapping[str, str], prefixes: Prefixes | None = None, app: str = APP
+    ) -> Self:
+        """From the outputs of infra/template.yaml: `{"BucketName": …, "QueueUrl": …, "TopicArn": …, …}`.
+
+        Raises KeyError, naming the output, when one is missing.
+        """
+        _, partition, _, region, account, topic = outputs["TopicArn"].split(":", 5)
+        return cls(
+            partition=partition,
+            region=region,
+            account=account,
+            app=app,
+            stage=stage,
+            bucket=outputs["BucketName"],
+            jobs_table=outputs["JobsTable"],
+            events_table=outputs["EventsTable"],
+            webhooks_table=outputs["WebhooksTable"],
+            queue=outputs["QueueUrl"].rsplit("/", 1)[-1],
+            topic=topic,
+            prefixes=prefixes or Prefixes(),
+        )
+
+    def function_name(self, function: str) -> str:
+        """The name under which Chalice deploys `function`."""
+        name = f"{self.app}-{self.stage}"
+        return name if function == HTTP_HANDLER else f"{name}-{function}"
+
+
+class Place(Enum):
+    """A resource, or a part of one: the service it belongs to and its name within that service's ARNs."""
+
+    BUCKET = ("s3", "{r.bucket}")
+    UPLOADS = ("s3", "{r.bucket}/{r.prefixes.uploads}*")
+    INCOMING = ("s3", "{r.bucket}/{r.prefixes.incoming}*")
+    PROCESSED = ("s3", "{r.bucket}/{r.prefixes.processed}*")
+    REJECTED = ("s3", "{r.bucket}/{r.prefixes.rejected}*")
+    FAILED = ("s3", "{r.bucket}/{r.prefixes.failed}*")
+    JOBS = ("dynamodb", "table/{r.jobs_table}")
+    EVENTS = ("dynamodb", "table/{r.events_table}")
+    WEBHOOKS = ("dynamodb", "table/{r.webhooks_table}")
+    QUEUE = ("sqs", "{r.queue}")
+    TOPIC = ("sns", "{r.topic}")
+
+    @property
+    def service(self) -> str:
+        return self.value[0]
+
+    def arn(self, resources: Resources) -> str:
+        name = self.value[1].format(r=resources)
+        # Bucket names are unique in the world; their ARNs carry neither region nor account.
+        owner = ":" if self.service == "s3" else f"{resources.region}:{resources.account}"
+        return f"arn:{resources.partition}:{self.service}:{owner}:{name}"
+
+
+@dataclass(frozen=True)
+class Grant:
+    """Leave to do `actions`, separated by spaces, in `places`, all of one service."""
+
+    sid: str
+    actions: str
+    places: tuple[Place, ...]
+
+    def statement(self, resources: Resources) -> Statement:
+        service = self.places[0].service
+        return {
+            "Sid": self.sid,
+            "Effect": "Allow",
+            "Action": [f"{service}:{action}" for action in self.actions.split()],
+            "Resource": [place.arn(resources) for place in self.places],
+        }
+
+
+OPEN = (Place.UPLOADS, Place.INCOMING)
+ENDED = (Place.PROCESSED, Place.REJECTED, Place.FAILED)
+
+GRANTS: Mapping[str, tuple[Grant, ...]] = {
+    "api_handler": (
+        Grant("SignUploads", "PutObject", (Place.UPLOADS,)),
+        Grant("ShowJobs", "GetItem Query", (Place.JOBS,)),
+        Grant("KeepWebhooks", "PutItem Query DeleteItem", (Place.WEBHOOKS,)),
+    ),
+    "on_upload": (
+        Grant("TellMissingFromForbidden", "ListBucket", (Place.BUCKET,)),
+        Grant("InspectArrivals", "GetObject", (Place.UPLOADS,)),
+        Grant("RecordJobs", "GetItem PutItem UpdateItem", (Place.JOBS,)),
+        Grant("QueueJobs", "SendMessage", (Place.QUEUE,)),
+    ),
+    "on_incoming": (
+        Grant("TellMissingFromForbidden", "ListBucket", (Place.BUCKET,)),
+        Grant("InspectArrivals", "GetObject", (Place.INCOMING,)),
+        Grant("RecordJobs", "GetItem PutItem UpdateItem", (Place.JOBS,)),
+        Grant("QueueJobs", "SendMessage", (Place.QUEUE,)),
+    ),
+    "consume": (
+        Grant(
+            "TakeMessages",
+            "ReceiveMessage DeleteMessage ChangeMessageVisibility GetQueueAttributes",
+            (Place.QUEUE,),
+        ),
+        Grant("AdvanceJobs", "GetItem UpdateItem", (Place.JOBS,)),
+        Grant("StoreEvents", "PutItem", (Place.EVENTS,)),
+        Grant("TellMissingFromForbidden", "ListBucket", (Place.BUCKET,)),
+        Grant("ReadFiles", "GetObject GetObjectTagging", (*OPEN, *ENDED)),
+        Grant("WriteResults", "PutObject PutObjectTagging AbortMultipartUpload", ENDED),
+        Grant("RemoveMovedOriginals", "DeleteObject", OPEN),
+        Grant("AnnounceEnds", "Publish", (Place.TOPIC,)),
+    ),
+    "notify": (Grant("FindWebhooks", "Query", (Place.WEBHOOKS,)),),
+    "sweep": (
+        Grant("FindOpenWork", "ListBucket", (Place.BUCKET,)),
+        Grant("ReadFiles", "GetObject GetObjectTagging", (*OPEN, *ENDED)),
+        Grant("SetFailuresAside", "PutObject PutObjectTagging AbortMultipartUpload", (Place.FAILED,)),
+        Grant("RemoveMovedOriginals", "DeleteObject", OPEN),
+        Grant("RecordJobs", "GetItem PutItem UpdateItem", (Place.JOBS,)),
+        Grant("QueueJobs", "SendMessage", (Place.QUEUE,)),
+        Grant("AnnounceEnds", "Publish", (Place.TOPIC,)),
+    ),
+}
+
+
+def policy(function: str, resources: Resources) -> Policy:
+    """The policy document of one function of app.py; KeyError for a function that has no row in the table."""
+    return {
+        "Version": "2012-10-17",
+        "Statement": [
+            *(grant.statement(resources) for grant in GRANTS[function]),
+            _own_logs(function, resources),
+        ],
+    }
+
+
+def write(directory: Path, stage: str, resources: Resources) -> list[Path]:
+    """Write `policy-<stage>-<function>.json` for every function into `directory`; returns the files.
+
+    Raises ValueError when the resources are another stage's.
+    """
+    if stage != resources.stage:
+        raise ValueError(f"policies for stage {stage!r} asked for with the resources of {resources.stage!r}")
+    files = {
+        directory / f"policy-{stage}-{function}.json": policy(function, resources) for function in GRANTS
+    }
+    for path, document in files.items():
+        path.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+    return list(files)
+
+
+def _own_logs(function: str, resources: Resources) -> Statement:
+    group = f"/aws/lambda/{resources.function_name(function)}"
+    return {
+        "Sid": "WriteOwnLogs",
+        "Effect": "Allow",
+        "Action": ["logs:CreateLogGroup", "logs:CreateLogStream", "logs:PutLogEvents"],
+        # With ":*" an ARN names the group and its streams, without it the group alone.
+        "Resource": [
+            f"arn:{resources.partition}:logs:{resources.region}:{resources.account}:log-group:{group}:*"
+        ],
+    }

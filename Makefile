@@ -1,0 +1,54 @@
+# Everything here works in .venv, which is made and kept up to date as needed.
+# Another interpreter: make PYTHON=/path/to/python3.12 run
+
+PYTHON ?= python3
+PORT ?= 8000
+AWS_PORT ?= 4566
+
+VENV := .venv
+BIN := $(VENV)/bin
+CONSTRAINTS := $(wildcard constraints.txt)
+REQUIREMENTS := requirements.txt requirements-dev.txt $(CONSTRAINTS)
+
+# Named after the interpreter's version: another version is another environment.
+VERSION := $(shell $(PYTHON) -c 'import platform; print(platform.python_version())' 2>/dev/null)
+INSTALLED := $(VENV)/installed-$(VERSION)
+
+.PHONY: help run demo test lint clean
+
+help: ## list what you can do (this)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-6s %s\n", $$1, $$2 }' Makefile
+
+run: $(INSTALLED) ## run everything on this machine until Ctrl-C; PORT=8000 AWS_PORT=4566
+	@exec $(BIN)/python -m ops run --port $(PORT) --aws-port $(AWS_PORT)
+
+demo: $(INSTALLED) ## send real files through and check where each one ends
+	@exec $(BIN)/python -m ops demo
+
+test: $(INSTALLED) ## run the unit tests, then the tests of the whole stack
+	@$(BIN)/python -m pytest tests/unit
+	@$(BIN)/python -m pytest tests/stack
+
+lint: $(INSTALLED) ## check style and types
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+clean: ## delete .venv, build and the data of `make run`
+	@$(PYTHON) -m ops.state clear
+	@rm -rf $(VENV) build .mypy_cache .pytest_cache .ruff_cache .hypothesis
+
+$(INSTALLED): $(REQUIREMENTS)
+	@$(PYTHON) -c '' 2>/dev/null || { \
+	  echo "error: $(PYTHON) does not run; name a Python 3.11 or later: make PYTHON=/path/to/python3" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "error: $(PYTHON) is Python $(VERSION), 3.11 or later is needed: make PYTHON=/path/to/python3" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+	  echo "error: $(PYTHON) cannot make virtual environments; on Debian and Ubuntu: apt-get install python3-venv" >&2; \
+	  exit 1; }
+	@test -e $(VENV)/made-$(VERSION) || { \
+	  rm -rf $(VENV) && $(PYTHON) -m venv $(VENV) && touch $(VENV)/made-$(VERSION); }
+	@echo "Installing into $(VENV), which takes a minute or two the first time"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check \
+	  -r requirements-dev.txt $(CONSTRAINTS:%=-c %)
+	@touch $@

@@ -1,0 +1,143 @@
+"""Waybill, as a map: every route and every event handler, a line or two each. The work is in `chalicelib/`.
+
+client ── POST /presign ──▶ presign       signs a URL, writes nothing
+client ── PUT bytes ──────▶ S3 uploads/
+S3 ───────────────────────▶ on_upload     job QUEUED in the ledger, message on the queue
+queue ────────────────────▶ consume       claim → validate → detect → process → finish
+finish ── SNS ────────────▶ notify        webhooks
+schedule ─────────────────▶ sweep         what still lies under uploads/ is work not done
+"""
+
+from typing import Any
+
+from chalice.app import Chalice, CloudWatchEvent, Rate, Response, S3Event, SNSEvent, SQSEvent
+
+from chalicelib import (
+    api,
+    consumer,
+    deliveries,
+    intake,
+    ledger,
+    listings,
+    schemas,
+    settings,
+    sweeper,
+    uploads,
+    webhooks,
+)
+
+config = settings.get()
+
+app = Chalice(app_name="waybill")
+app.register_middleware(api.one_error_shape, "http")
+
+
+# --- HTTP -------------------------------------------------------------------------------------------------
+
+
+@app.route("/presign", methods=["POST"], content_types=api.ANY_TYPE, cors=api.CORS)
+@api.endpoint(app, body=schemas.PRESIGN)
+def presign(call: api.Call) -> Any:
+    """Sign an upload."""
+    return uploads.presign(call.settings, call.owner, call.body, call.base_url)
+
+
+@app.route("/jobs", methods=["GET"], cors=api.CORS)
+@api.endpoint(app, query=schemas.JOBS_QUERY)
+def list_jobs(call: api.Call) -> Any:
+    """The caller's jobs, newest first."""
+    return listings.page(call.settings, call.owner, call.query)
+
+
+@app.route("/jobs/{job_id}", methods=["GET"], cors=api.CORS)
+@api.endpoint(app)
+def get_job(call: api.Call, job_id: str) -> Any:
+    """One of the caller's jobs."""
+    return ledger.open_ledger(call.settings).get(call.owner, job_id).view()
+
+
+@app.route("/webhooks", methods=["POST"], content_types=api.ANY_TYPE, cors=api.CORS)
+@api.endpoint(app, body=schemas.WEBHOOK)
+def register_webhook(call: api.Call) -> Any:
+    """Have the ends of the caller's jobs sent to a URL."""
+    return api.json_response(201, webhooks.register(call.settings, call.owner, dict(call.body)))
+
+
+@app.route("/webhooks", methods=["GET"], cors=api.CORS)
+@api.endpoint(app)
+def list_webhooks(call: api.Call) -> Any:
+    """The caller's webhooks, without their secrets."""
+    return webhooks.listing(call.settings, call.owner)
+
+
+@app.route("/webhooks/{webhook_id}", methods=["DELETE"], cors=api.CORS)
+@api.endpoint(app)
+def remove_webhook(call: api.Call, webhook_id: str) -> Any:
+    """Send nothing more to one of the caller's webhooks."""
+    webhooks.remove(call.settings, call.owner, webhook_id)
+    return api.no_content()
+
+
+@app.route("/health", methods=["GET"], cors=api.CORS)
+def health() -> Any:
+    """Alive; calls no AWS service."""
+    return {"status": "ok"}
+
+
+@app.route("/", methods=["GET"], cors=api.CORS)
+def index() -> Any:
+    """Where to go from here."""
+    return {"service": "waybill", "start": "POST /presign", "jobs": "GET /jobs", "health": "GET /health"}
+
+
+@app.route("/", methods=["POST", "PUT"], content_types=api.ANY_TYPE, cors=api.CORS)
+def sent_to_root() -> Response:
+    """The URL of the stage alone is a common mistake."""
+    return api.wrong_method(app, "This is the root of the API: POST to {here}/presign instead.", allow="GET")
+
+
+@app.route("/presign", methods=["GET", "PUT"], content_types=api.ANY_TYPE, cors=api.CORS)
+def not_posted_to_presign() -> Response:
+    """API Gateway would answer an undeclared method with "Missing Authentication Token"."""
+    return api.wrong_method(
+        app,
+        "An upload URL is asked for with POST: curl -X POST {here}/presign. "
+        "The file itself is then PUT to the uploadUrl of the answer.",
+        allow="POST",
+    )
+
+
+# --- Events -----------------------------------------------------------------------------------------------
+
+
+@app.on_s3_event(bucket=config.bucket, prefix=config.upload_prefix, events=["s3:ObjectCreated:*"])
+def on_upload(event: S3Event) -> None:
+    """An object under uploads/ becomes a queued job."""
+    intake.on_objects_created(config, event.to_dict())
+
+
+@app.on_s3_event(
+    bucket=config.bucket, prefix=config.incoming_prefix, suffix=".json", events=["s3:ObjectCreated:*"]
+)
+def on_incoming(event: S3Event) -> None:
+    """A document that a machine dropped into incoming/ becomes a queued job."""
+    intake.on_objects_created(config, event.to_dict())
+
+
+@app.on_sqs_message(queue=config.queue_name, batch_size=10)
+def consume(event: SQSEvent) -> None:
+    """The work on a batch of jobs, side by side."""
+    consumer.consume(config, event.to_dict())
+
+
+@app.on_sns_message(topic=config.topic_arn)
+def notify(event: SNSEvent) -> None:
+    """The end of a job goes to its owner's webhooks."""
+    deliveries.notify(config, event.to_dict())
+
+
+@app.schedule(Rate(5, unit=Rate.MINUTES))
+def sweep(event: CloudWatchEvent) -> None:
+    """Whatever got stuck is pushed on."""
+    context: Any = event.context
+    sweeper.sweep(config, lambda: context.get_remaining_time_in_millis() / 1000)

@@ -1,0 +1,1 @@
+"""Waybill: takes files in, processes them, and keeps a record of each one."""

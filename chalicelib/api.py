@@ -1,0 +1,202 @@
+"""HTTP, between Chalice and the services: who calls, what was sent, and the one error shape."""
+
+import functools
+import json
+import logging
+import traceback
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from chalice.app import Chalice, CORSConfig, Request, Response
+
+from chalicelib import auth, schemas, settings
+from chalicelib.errors import BadRequest, MethodNotAllowed, PayloadTooLarge, WaybillError
+from chalicelib.jsontext import to_json
+from chalicelib.settings import Settings
+from chalicelib.telemetry import log
+
+CORS = CORSConfig(
+    allow_origin="*",  # callers bear a token; nothing here rests on cookies
+    allow_headers=["Authorization", "Content-Type", "If-None-Match"],
+    expose_headers=["ETag", "Location"],
+    max_age=600,
+)
+
+ANY_TYPE = ["*/*"]
+"""Bodies are read as JSON whatever they are called: `curl -d` calls them a form."""
+
+MAX_BODY_BYTES = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One request, checked."""
+
+    settings: Settings
+    owner: str
+    body: Mapping[str, Any]
+    query: Mapping[str, str]
+    base_url: str
+
+
+View = Callable[..., Any]
+
+
+def endpoint(
+    app: Chalice, *, body: schemas.Schema = schemas.NOTHING, query: schemas.Schema = schemas.NOTHING
+) -> Callable[[View], View]:
+    """Make a Chalice view of a function that takes a `Call` and the path's parameters.
+
+    What it returns becomes the JSON answer; a `WaybillError` becomes its status in the one error shape.
+    """
+
+    def wrap(view: View) -> View:
+        @functools.wraps(view)
+        def answer(**path: str) -> Response:
+            request = _current(app)
+            try:
+                made = view(_call(request, body, query), **path)
+            except WaybillError as error:
+                return _refused(request, error)
+            except Exception as error:
+                return _unexpected(request, error)
+            return made if isinstance(made, Response) else json_response(200, made)
+
+        return answer
+
+    return wrap
+
+
+def wrong_method(app: Chalice, message: str, *, allow: str) -> Response:
+    """The answer to a common mistake; `{here}` in the message becomes the URL of the API."""
+    here = base_url(settings.get().public_url, _current(app))
+    return error_response(MethodNotAllowed(message.format(here=here), allow=allow))
+
+
+def _current(app: Chalice) -> Request:
+    request = app.current_request
+    assert request is not None, "Chalice sets it before it calls a view"
+    return request
+
+
+def one_error_shape(request: Request, get_response: Callable[[Request], Response]) -> Response:
+    """Middleware: Chalice's own refusals (method, media type) in the shape of all others, and with CORS."""
+    response = get_response(request)
+    known = response.body if isinstance(response.body, dict) else {}
+    if response.status_code >= 400 and known.keys() == {"Code", "Message"}:
+        code = _SNAKE_CODES.get(known["Code"], "bad_request")
+        response.body = to_json({"error": code, "message": known["Message"].rstrip(".") + "."})
+        response.headers = {
+            **CORS.get_access_control_headers(),
+            **response.headers,
+            "Content-Type": "application/json",
+        }
+    return response
+
+
+_SNAKE_CODES = {
+    "MethodNotAllowedError": "method_not_allowed",
+    "UnsupportedMediaType": "unsupported_media_type",
+    "InternalServerError": "internal_error",
+}
+
+
+def json_response(status: int, body: Any) -> Response:
+    return Response(to_json(body), headers={"Content-Type": "application/json"}, status_code=status)
+
+
+def error_response(error: WaybillError) -> Response:
+    response = json_response(error.status, error.body())
+    response.headers.update(error.headers)
+    return response
+
+
+def no_content() -> Response:
+    return Response("", status_code=204)
+
+
+def base_url(configured: str | None, request: Request) -> str:
+    """The URL that this API was called by, without a slash at the end."""
+    if configured:
+        return configured.rstrip("/")
+    # Behind API Gateway the path starts with the stage, or with a domain's mapping: no part of the route.
+    path, route = _segments(str(request.context.get("path", ""))), _segments(request.path)
+    before = path[: max(0, len(path) - len(route))]
+    scheme = request.headers.get("x-forwarded-proto", "http").split(",")[0].strip()
+    host = request.headers.get("host", "localhost")
+    return "/".join([f"{scheme}://{host}", *before])
+
+
+def _segments(path: str) -> list[str]:
+    return [segment for segment in path.split("/") if segment]
+
+
+def _call(request: Request, body: schemas.Schema, query: schemas.Schema) -> Call:
+    configured = settings.get()
+    owner = auth.owner(configured, request.context)
+    sent_query = dict(request.query_params or {})
+    schemas.check(query, sent_query)
+    sent = _json_object(request) if request.method in ("POST", "PUT", "PATCH") else {}
+    schemas.check(body, sent)
+    return Call(configured, owner, sent, sent_query, base_url(configured.public_url, request))
+
+
+def _json_object(request: Request) -> dict[str, Any]:
+    """The body as a JSON object; an empty body counts as `{}`."""
+    try:
+        raw = request.raw_body
+    except ValueError:
+        raise BadRequest("The body is not the base64 that it claims to be.", code="bad_json") from None
+    if len(raw) > MAX_BODY_BYTES:
+        raise PayloadTooLarge(
+            f"The body has more than {MAX_BODY_BYTES} bytes. Files do not go here: PUT them to uploadUrl."
+        )
+    if not raw.strip():
+        return {}
+    try:
+        body = json.loads(raw, parse_constant=_no_constant)
+    except (ValueError, RecursionError):
+        raise BadRequest("The body is not JSON: send an object, such as {}.", code="bad_json") from None
+    if not isinstance(body, dict):
+        raise BadRequest("The body is JSON, but no object: send one, such as {}.", code="bad_json")
+    return body
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(name)
+
+
+def _refused(request: Request, error: WaybillError) -> Response:
+    if error.status >= 500:
+        _log_failure(request, error)
+    return error_response(error)
+
+
+def _unexpected(request: Request, error: Exception) -> Response:
+    """No stack trace to the caller, but an id under which the log has it."""
+    _log_failure(request, error)
+    return error_response(
+        WaybillError(
+            "Something failed on our side. Try again; if it stays, report the requestId.",
+            requestId=_request_id(request),
+        )
+    )
+
+
+def _log_failure(request: Request, error: Exception) -> None:
+    log(
+        "request.failed",
+        level=logging.ERROR,
+        requestId=_request_id(request),
+        route=request.path,
+        error=repr(error),
+        trace=traceback.format_tb(error.__traceback__),
+    )
+
+
+def _request_id(request: Request) -> str:
+    """API Gateway's, which its access log has as well; without a gateway, Lambda's."""
+    return str(
+        request.context.get("requestId") or getattr(request.lambda_context, "aws_request_id", "unknown")
+    )

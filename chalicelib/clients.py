@@ -1,0 +1,105 @@
+"""AWS clients, made on first use and never at import: `/presign` needs none of them.
+
+The only module that imports boto3.
+"""
+
+import os
+import threading
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from chalicelib.errors import Unavailable
+from chalicelib.sigv4 import Credentials
+
+if TYPE_CHECKING:
+    from boto3.session import Session
+    from botocore.config import Config
+    from botocore.exceptions import ClientError
+    from mypy_boto3_dynamodb import DynamoDBClient
+    from mypy_boto3_s3 import S3Client
+    from mypy_boto3_sns import SNSClient
+    from mypy_boto3_sqs import SQSClient
+
+MAX_CONNECTIONS = 32
+"""At least as many as there are threads that share a client, or they wait for each other's connections."""
+
+_making = threading.RLock()  # a boto3 session is not safe to make clients from side by side
+
+
+@lru_cache(maxsize=1)
+def _session() -> "Session":
+    import boto3
+
+    # By itself boto3 reads only AWS_DEFAULT_REGION, while `settings` takes AWS_REGION first, for signing.
+    return boto3.session.Session(region_name=os.environ.get("AWS_REGION") or None)
+
+
+def _config() -> "Config":
+    from botocore.config import Config
+
+    return Config(
+        connect_timeout=2,
+        read_timeout=20,
+        max_pool_connections=MAX_CONNECTIONS,
+        retries={"mode": "standard", "max_attempts": 3},
+        s3={"addressing_style": "path" if _has_endpoint() else "auto"},
+    )
+
+
+def _has_endpoint() -> bool:
+    return bool(os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL"))
+
+
+@lru_cache(maxsize=1)
+def s3() -> "S3Client":
+    with _making:
+        return _session().client("s3", config=_config())
+
+
+@lru_cache(maxsize=1)
+def dynamodb() -> "DynamoDBClient":
+    with _making:
+        return _session().client("dynamodb", config=_config())
+
+
+@lru_cache(maxsize=1)
+def sqs() -> "SQSClient":
+    with _making:
+        return _session().client("sqs", config=_config())
+
+
+@lru_cache(maxsize=1)
+def sns() -> "SNSClient":
+    with _making:
+        return _session().client("sns", config=_config())
+
+
+def credentials() -> Credentials:
+    """What signs URLs: from the environment, where Lambda puts it; else wherever the SDK finds some.
+
+    Raises:
+        Unavailable: there are none.
+    """
+    access_key, secret_key = os.environ.get("AWS_ACCESS_KEY_ID"), os.environ.get("AWS_SECRET_ACCESS_KEY")
+    if access_key and secret_key:
+        return Credentials(access_key, secret_key, os.environ.get("AWS_SESSION_TOKEN") or None)
+    with _making:
+        found = _session().get_credentials()
+    if found is None:
+        raise Unavailable(
+            "No AWS credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE.",
+            code="no_credentials",
+        )
+    frozen = found.get_frozen_credentials()
+    return Credentials(str(frozen.access_key), str(frozen.secret_key), frozen.token)
+
+
+def http_status(error: "ClientError") -> int:
+    """The status that the service answered a failed call with."""
+    return int(error.response["ResponseMetadata"]["HTTPStatusCode"])
+
+
+def reset() -> None:
+    """Forget every client: for tests that change the place they talk to."""
+    for cached in (_session, s3, dynamodb, sqs, sns):
+        cached.cache_clear()

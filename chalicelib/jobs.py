@@ -1,0 +1,212 @@
+"""The job: what the ledger knows of one file. Its state graph is drawn in `ledger.py`."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from enum import Enum, StrEnum
+from typing import Any
+
+from chalicelib import items
+
+
+class Status(StrEnum):
+    QUEUED = "QUEUED"
+    PROCESSING = "PROCESSING"
+    COMPLETED = "COMPLETED"
+    REJECTED = "REJECTED"
+    FAILED = "FAILED"
+
+    @property
+    def ended(self) -> bool:
+        return self in (Status.COMPLETED, Status.REJECTED, Status.FAILED)
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """One object under an open prefix, as an event or a listing tells of it."""
+
+    owner: str
+    job_id: str
+    key: str
+    filename: str
+    etag: str
+    """Without its quotes."""
+    size: int
+    uploaded_at: str
+    sequencer: str = ""
+    """Empty when a listing found the object: only events carry one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One file on its way, or at the end of it. Times are ISO 8601 in UTC; `lease_until` is epoch seconds."""
+
+    owner: str
+    job_id: str
+    status: Status
+    run: int
+    """Counts the uploads and retries of this job; part of its events' ids."""
+    key: str
+    """Where the original is now."""
+    source_key: str
+    """Where it came in."""
+    filename: str
+    etag: str
+    size: int
+    uploaded_at: str
+    created_at: str
+    updated_at: str
+    sequencer: str = ""
+    attempts: int = 0
+    lease: str | None = None
+    lease_until: int = 0
+    stage: str = "queued"
+    progress: int = 0
+    content_type: str | None = None
+    detected_type: str | None = None
+    outputs: list[dict[str, Any]] = field(default_factory=list)
+    metadata: dict[str, Any] = field(default_factory=dict)
+    error: dict[str, str] | None = None
+    started_at: str | None = None
+    """When the latest attempt began."""
+    finished_at: str | None = None
+    expires_at: int | None = None
+
+    @property
+    def moved(self) -> bool:
+        """Whether the original has left its open key; a job that ended without its file never moved it."""
+        return self.key != self.source_key
+
+    def view(self) -> dict[str, Any]:
+        """The job as the API and the events show it."""
+        shown = {
+            "jobId": self.job_id,
+            "owner": self.owner,
+            "status": self.status,
+            "stage": self.stage,
+            "progress": self.progress,
+            "filename": self.filename,
+            "contentType": self.content_type,
+            "detectedType": self.detected_type,
+            "size": self.size,
+            "key": self.key,
+            "sourceKey": self.source_key,
+            "attempts": self.attempts,
+            "outputs": self.outputs,
+            "metadata": self.metadata,
+            "error": self.error,
+            "createdAt": self.created_at,
+            "startedAt": self.started_at,
+            "updatedAt": self.updated_at,
+            "finishedAt": self.finished_at,
+        }
+        return {name: value for name, value in shown.items() if value is not None}
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """What finishing a job writes into it."""
+
+    status: Status
+    key: str
+    content_type: str | None = None
+    detected_type: str | None = None
+    outputs: list[dict[str, Any]] = field(default_factory=list)
+    metadata: dict[str, Any] = field(default_factory=dict)
+    error: dict[str, str] | None = None
+
+
+_SECONDS = len("2026-01-02T03:04:05")
+
+
+class Order(Enum):
+    """How an upload relates to the one that the ledger knows on the same key."""
+
+    OLDER = -1
+    SAME = 0
+    NEWER = 1
+
+
+def order(job: Job, upload: Upload) -> Order:
+    """Compare by sequencer, and by etag where one of the two has no sequencer.
+
+    Sequencers are hexadecimal text of differing length: the shorter is padded with zeros on the right, then
+    they compare as text (Amazon S3 User Guide, "Event message structure").
+    """
+    if not job.sequencer or not upload.sequencer:
+        if job.etag == upload.etag:
+            return Order.SAME
+        # A listing shows what lies there now; an event may be a late one. Listings know whole seconds only.
+        late = upload.sequencer and upload.uploaded_at[:_SECONDS] < job.uploaded_at[:_SECONDS]
+        return Order.OLDER if late else Order.NEWER
+    width = max(len(job.sequencer), len(upload.sequencer))
+    known, heard = job.sequencer.ljust(width, "0"), upload.sequencer.ljust(width, "0")
+    return Order.SAME if known == heard else Order.NEWER if heard > known else Order.OLDER
+
+
+def queued(upload: Upload, *, run: int, created_at: str, now: str) -> Job:
+    """The job that an upload opens, ready to be claimed."""
+    return Job(
+        owner=upload.owner,
+        job_id=upload.job_id,
+        status=Status.QUEUED,
+        run=run,
+        key=upload.key,
+        source_key=upload.key,
+        filename=upload.filename,
+        etag=upload.etag,
+        size=upload.size,
+        uploaded_at=upload.uploaded_at,
+        sequencer=upload.sequencer,
+        created_at=created_at,
+        updated_at=now,
+    )
+
+
+def timestamp(epoch_seconds: float) -> str:
+    """ISO 8601 in UTC to the millisecond, which compares as text in the order of time."""
+    return (
+        datetime.fromtimestamp(epoch_seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    )
+
+
+# One name in the table and in JSON for each field in Python.
+_ATTRIBUTES = {
+    "owner": "owner",
+    "job_id": "jobId",
+    "status": "status",
+    "run": "run",
+    "key": "key",
+    "source_key": "sourceKey",
+    "filename": "filename",
+    "etag": "etag",
+    "size": "size",
+    "uploaded_at": "uploadedAt",
+    "created_at": "createdAt",
+    "updated_at": "updatedAt",
+    "sequencer": "sequencer",
+    "attempts": "attempts",
+    "lease": "lease",
+    "lease_until": "leaseUntil",
+    "stage": "stage",
+    "progress": "progress",
+    "content_type": "contentType",
+    "detected_type": "detectedType",
+    "outputs": "outputs",
+    "metadata": "metadata",
+    "error": "error",
+    "started_at": "startedAt",
+    "finished_at": "finishedAt",
+    "expires_at": "expiresAt",
+}
+
+
+def to_item(job: Job) -> dict[str, Any]:
+    """The job as its DynamoDB item."""
+    return items.to_item({attribute: getattr(job, name) for name, attribute in _ATTRIBUTES.items()})
+
+
+def from_item(item: Mapping[str, Any]) -> Job:
+    values = items.from_item(item)
+    known = {name: values[attribute] for name, attribute in _ATTRIBUTES.items() if attribute in values}
+    return Job(**known | {"status": Status(known["status"])})

@@ -1,0 +1,341 @@
+"""The ledger: the state graph of a job, and every condition that guards it.
+
+              ┌────────────── retry ──────────────┐
+              ▼                                   │
+    (event) ▶ QUEUED ─claim▶ PROCESSING ─finish▶ FAILED
+                              │  ▲ └─── finish ▶ COMPLETED
+                              │  │ └─── finish ▶ REJECTED
+                              └──┘
+                    claimed again: the lease ran out, or was given back
+
+A newer upload on the same key opens the job again, from whatever state, as its next run. Every arrow is one
+conditional write, and all conditions are in this file: a write that loses its condition changes nothing.
+
+A claim carries a lease. Time runs downwards, `L1` and `L2` are lease tokens:
+
+    worker A                worker B                         job
+    claim ────────────────────────────────────────────────▶  PROCESSING, lease L1
+    (hangs past leaseUntil)
+                            claim: leaseUntil < now ───────▶  PROCESSING, lease L2
+    finish: lease = L1  ──✗ LeaseLost
+                            finish: lease = L2 ────────────▶  COMPLETED
+"""
+
+import base64
+import binascii
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from enum import Enum
+from typing import TYPE_CHECKING, Any
+
+from chalicelib import clients, items, jobs, keys
+from chalicelib.errors import BadRequest, LeaseLost, NotFound
+from chalicelib.jobs import Ending, Job, Order, Status, Upload, order, timestamp
+from chalicelib.settings import Settings
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+MAX_READS_PER_PAGE = 10
+
+
+class Claim(Enum):
+    """What became of a worker's claim on a job."""
+
+    TAKEN = "taken"
+    ENDED = "ended"
+    BUSY = "busy"
+    SUPERSEDED = "superseded"
+    GONE = "gone"
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    jobs: list[Job]
+    cursor: str | None
+
+
+class Ledger:
+    """The `jobs` table: partition key `owner`, sort key `jobId`.
+
+    A caller can only ever ask under its own owner, so that ownership is in the key and not in an `if`.
+    """
+
+    def __init__(
+        self,
+        dynamodb: "DynamoDBClient",
+        table: str,
+        *,
+        lease_seconds: int,
+        retention_days: int = 0,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._dynamodb = dynamodb
+        self._table = table
+        self._lease_seconds = lease_seconds
+        self._retention_days = retention_days
+        self._clock = clock
+
+    def record(self, upload: Upload) -> tuple[Job, Order]:
+        """(event) ▶ QUEUED: enter an upload, once however often its event comes.
+
+        Returns:
+            The job as it is now, and `NEWER` where this call opened it (also for the first time), `SAME`
+            where the ledger knew the upload already, `OLDER` where it knows a later one.
+        """
+        now = self._now()
+        job = jobs.queued(upload, run=1, created_at=now, now=now)
+        known = self._put(job, "attribute_not_exists(jobId)", {})
+        while known is not None:
+            relation = order(known, upload)
+            if relation is not Order.NEWER:
+                return known, relation
+            job = replace(job, run=known.run + 1, created_at=known.created_at)
+            known = self._put(job, "run = :run", {":run": known.run})
+        return job, Order.NEWER
+
+    def claim(self, owner: str, job_id: str, etag: str) -> tuple[Claim, Job | None]:
+        """QUEUED ▶ PROCESSING, or PROCESSING ▶ PROCESSING where the lease has run out.
+
+        Counts an attempt. Returns the job with its lease where it was taken, else the job as it stands.
+        """
+        now, lease = self._clock(), uuid.uuid4().hex
+        job, taken = self._update(
+            owner,
+            job_id,
+            condition="etag = :etag AND (#status = :queued OR (#status = :processing AND leaseUntil < :now))",
+            assign={
+                "status": Status.PROCESSING,
+                "stage": "processing",
+                "startedAt": timestamp(now),
+                "lease": lease,
+                "leaseUntil": int(now) + self._lease_seconds,
+            },
+            values={
+                ":etag": etag,
+                ":queued": Status.QUEUED,
+                ":processing": Status.PROCESSING,
+                ":now": int(now),
+            },
+            count_attempt=True,
+        )
+        if job is None:
+            return Claim.GONE, None
+        # The SDK repeats a call whose answer was lost: a condition that our own first try broke is a success.
+        if taken or job.lease == lease:
+            return Claim.TAKEN, job
+        if job.etag != etag:
+            return Claim.SUPERSEDED, job
+        return (Claim.ENDED if job.status.ended else Claim.BUSY), job
+
+    def finish(self, claimed: Job, ending: Ending) -> Job:
+        """PROCESSING ▶ COMPLETED | REJECTED | FAILED, for the holder of the lease alone.
+
+        Raises:
+            LeaseLost: another worker has taken the job over, or a newer upload has opened it again.
+        """
+        finished_at = self._now()
+        days = self._retention_days
+        job, _ = self._update(
+            claimed.owner,
+            claimed.job_id,
+            condition="lease = :lease AND #status = :processing",
+            assign={
+                "status": ending.status,
+                "stage": "finished",
+                "progress": 100,
+                "key": ending.key,
+                "contentType": ending.content_type,
+                "detectedType": ending.detected_type,
+                "outputs": ending.outputs,
+                "metadata": ending.metadata,
+                "error": ending.error,
+                "finishedAt": finished_at,
+                "expiresAt": int(self._clock()) + days * 86_400 if days else None,
+            },
+            values={":lease": claimed.lease, ":processing": Status.PROCESSING},
+        )
+        if job is None or job.lease != claimed.lease or job.status is not ending.status:
+            raise LeaseLost(f"Job {claimed.job_id} is no longer this worker's.")
+        return job
+
+    def release(self, claimed: Job, error: dict[str, str] | None = None) -> bool:
+        """Give the lease back, so that the next claim need not wait for it to run out.
+
+        False where it was not this worker's any more: the job has ended, or is another's.
+        """
+        _, released = self._update(
+            claimed.owner,
+            claimed.job_id,
+            condition="lease = :lease AND #status = :processing",
+            assign={"leaseUntil": 0, "error": error},
+            values={":lease": claimed.lease, ":processing": Status.PROCESSING},
+        )
+        return released
+
+    def touch(self, seen: Job) -> bool:
+        """Mark a job as looked after; False where it has changed since it was read."""
+        now = self._now()
+        job, touched = self._update(
+            seen.owner,
+            seen.job_id,
+            condition="updatedAt = :seen AND run = :run",
+            assign={"updatedAt": now},
+            values={":seen": seen.updated_at, ":run": seen.run},
+        )
+        return touched or job == replace(seen, updated_at=now)  # our own first try, as above
+
+    def reopen(self, seen: Job, upload: Upload) -> Job | None:
+        """Open an ended job again for an object that lies under its open key; None where it has changed."""
+        job = jobs.queued(upload, run=seen.run + 1, created_at=seen.created_at, now=self._now())
+        known = self._put(
+            job,
+            "run = :run AND #status IN (:completed, :rejected, :failed)",
+            {
+                ":run": seen.run,
+                ":completed": Status.COMPLETED,
+                ":rejected": Status.REJECTED,
+                ":failed": Status.FAILED,
+            },
+        )
+        return job if known is None else None
+
+    def find(self, owner: str, job_id: str) -> Job | None:
+        found = self._dynamodb.get_item(
+            TableName=self._table, Key=_key(owner, job_id), ConsistentRead=True
+        ).get("Item")
+        return jobs.from_item(found) if found else None
+
+    def get(self, owner: str, job_id: str) -> Job:
+        """
+        Raises:
+            NotFound: there is no such job under this owner, whoever else may have one.
+        """
+        job = self.find(owner, job_id) if keys.is_job_id(job_id) else None
+        if job is None:
+            raise NotFound("No such job. The ids of your jobs are in GET /jobs.", code="job_not_found")
+        return job
+
+    def page(self, owner: str, *, limit: int, cursor: str | None, status: Status | None) -> Page:
+        """Newest first; `cursor` is what the page before gave, and None at the end."""
+        query: dict[str, Any] = {
+            "TableName": self._table,
+            "KeyConditionExpression": "#owner = :owner",
+            "ExpressionAttributeNames": {"#owner": "owner"},
+            "ExpressionAttributeValues": items.to_item({":owner": owner}),
+            "ScanIndexForward": False,
+            "Limit": limit,
+        }
+        if status is not None:
+            query["FilterExpression"] = "#status = :status"
+            query["ExpressionAttributeNames"]["#status"] = "status"
+            query["ExpressionAttributeValues"] |= items.to_item({":status": status})
+        if cursor:
+            query["ExclusiveStartKey"] = _key(owner, _job_id_of(cursor))
+        found: list[Job] = []
+        # A filter works after the read, so that a page can come back short: read on, within bounds, and let
+        # the cursor carry on where the bounds are reached.
+        for _ in range(MAX_READS_PER_PAGE):
+            answer: Any = self._dynamodb.query(**query)
+            found += [jobs.from_item(item) for item in answer["Items"]]
+            last = answer.get("LastEvaluatedKey")
+            if len(found) > limit:
+                return Page(found[:limit], _cursor(found[limit - 1].job_id))
+            if last is None:
+                return Page(found, None)
+            query["ExclusiveStartKey"] = last
+            if len(found) == limit:
+                break
+        return Page(found, _cursor(last["jobId"]["S"]))
+
+    def _put(self, job: Job, condition: str, values: dict[str, Any]) -> Job | None:
+        """Write the whole job; the job that stands in the way where the condition does not hold."""
+        call: dict[str, Any] = {
+            "TableName": self._table,
+            "Item": jobs.to_item(job),
+            "ConditionExpression": condition,
+            "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
+        }
+        if values:
+            call["ExpressionAttributeValues"] = items.to_item(values)
+        if "#status" in condition:
+            call["ExpressionAttributeNames"] = {"#status": "status"}
+        try:
+            self._dynamodb.put_item(**call)
+        except self._dynamodb.exceptions.ConditionalCheckFailedException as error:
+            known: Any = error.response.get("Item")
+            if not known:  # deleted in between: what remains is to enter it anew
+                return self._put(job, "attribute_not_exists(jobId)", {})
+            standing = jobs.from_item(known)
+            return None if standing == job else standing  # our own first try, when the SDK has repeated it
+        return None
+
+    def _update(
+        self,
+        owner: str,
+        job_id: str,
+        *,
+        condition: str,
+        assign: dict[str, Any],
+        values: dict[str, Any],
+        count_attempt: bool = False,
+    ) -> tuple[Job | None, bool]:
+        """One conditional update: the job as it is afterwards, and whether the condition held."""
+        assign = {"updatedAt": self._now(), **assign}
+        kept = {name: value for name, value in assign.items() if value is not None}
+        expression = "SET " + ", ".join(f"#{name} = :set_{name}" for name in kept)
+        if gone := [name for name, value in assign.items() if value is None]:
+            expression += " REMOVE " + ", ".join(f"#{name}" for name in gone)
+        if count_attempt:
+            expression += " ADD attempts :one"
+            values = {**values, ":one": 1}
+        try:
+            answer = self._dynamodb.update_item(
+                TableName=self._table,
+                Key=_key(owner, job_id),
+                UpdateExpression=expression,
+                ConditionExpression=condition,
+                ExpressionAttributeNames={f"#{name}": name for name in assign}
+                | ({"#status": "status"} if "#status" in condition else {}),
+                ExpressionAttributeValues=items.to_item(
+                    values | {f":set_{name}": value for name, value in kept.items()}
+                ),
+                ReturnValues="ALL_NEW",
+                ReturnValuesOnConditionCheckFailure="ALL_OLD",
+            )
+        except self._dynamodb.exceptions.ConditionalCheckFailedException as error:
+            known: Any = error.response.get("Item")
+            return (jobs.from_item(known) if known else None), False
+        return jobs.from_item(answer["Attributes"]), True
+
+    def _now(self) -> str:
+        return timestamp(self._clock())
+
+
+def open_ledger(settings: Settings) -> Ledger:
+    return Ledger(
+        clients.dynamodb(),
+        settings.jobs_table,
+        lease_seconds=settings.lease_seconds,
+        retention_days=settings.retention_days,
+    )
+
+
+def _key(owner: str, job_id: str) -> dict[str, Any]:
+    return items.to_item({"owner": owner, "jobId": job_id})
+
+
+def _cursor(job_id: str) -> str:
+    return base64.urlsafe_b64encode(job_id.encode()).decode().rstrip("=")
+
+
+def _job_id_of(cursor: str) -> str:
+    try:
+        job_id = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode()
+    except (binascii.Error, ValueError):
+        job_id = ""
+    if not keys.is_job_id(job_id):
+        raise BadRequest("cursor is not one that this API gave: leave it out.", code="bad_cursor")
+    return job_id

@@ -1,0 +1,254 @@
+"""The way of one job: claim → validate → detect → process → finish. The same stages run wherever work runs.
+
+What ends a job happens in this order, and each step may run twice:
+
+    copy to the final prefix ▶ outputs ▶ ledger ▶ event ▶ delete the object under the open prefix ▶ message
+
+The copy is the gate: S3 makes it only of the very content that was opened, so that a run which a newer upload
+has overtaken does not write its outputs over the newer ones. The open object goes last. Until it is gone, the
+sweep can see that something is unfinished, so that a crash between any two steps loses nothing, not even the
+announcement.
+"""
+
+import time
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import lru_cache
+
+from chalicelib import events, keys, notifications, storage
+from chalicelib.budget import Budget
+from chalicelib.errors import LeaseLost, NotFound, Rejected, RetryLater, Superseded, WaybillError
+from chalicelib.filetypes import HEAD_BYTES, OTHER, FileType, detect
+from chalicelib.jobs import Ending, Job, Status
+from chalicelib.ledger import Claim, Ledger, open_ledger
+from chalicelib.messages import Message
+from chalicelib.processors import REGISTRY, Result, Source
+from chalicelib.settings import MiB, Settings
+from chalicelib.storage import Original
+from chalicelib.telemetry import log, owner_hash
+
+MEMORY_BUDGET = 96 * MiB
+"""Of originals held by the records of one batch; what is made of them takes several times as much."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How an attempt at a job came out, before any of it is written down."""
+
+    status: Status
+    original: Original | None
+    file_type: FileType | None = None
+    result: Result = field(default_factory=Result)
+    error: dict[str, str] | None = None
+
+
+@lru_cache(maxsize=1)
+def _memory() -> Budget:
+    return Budget(MEMORY_BUDGET)
+
+
+def run(settings: Settings, message: Message) -> None:
+    """Work on the job of a message until it has ended, or say why it has not.
+
+    Raises:
+        RetryLater: another worker holds the lease, or the attempt failed and there are more to come.
+    """
+    ledger = open_ledger(settings)
+    claim, job = ledger.claim(message.owner, message.job_id, message.etag)
+    if job is None or claim is Claim.SUPERSEDED:
+        log("message.moot", jobId=message.job_id, claim=claim)
+    elif claim is Claim.BUSY:
+        raise RetryLater("Another worker is at this job.", after=_seconds_until(job.lease_until))
+    elif claim is Claim.ENDED:
+        close(settings, job)
+    else:
+        work(settings, ledger, job)
+
+
+def work(settings: Settings, ledger: Ledger, job: Job) -> None:
+    """One attempt at a claimed job."""
+    try:
+        end(settings, ledger, job)
+    except Superseded as error:
+        step_aside(settings, ledger, job, error)
+    except LeaseLost:
+        log("job.lease_lost", jobId=job.job_id, run=job.run)
+
+
+def end(settings: Settings, ledger: Ledger, job: Job) -> None:
+    """Bring a claimed job to its end, which is FAILED where this was the last attempt and it failed.
+
+    Raises:
+        RetryLater: the attempt failed and there are more to come.
+        LeaseLost, Superseded: the job is another worker's, or a newer upload's, by now.
+    """
+    try:
+        finish(settings, ledger, job, attempt(settings, job))
+    except (LeaseLost, Superseded):
+        raise
+    except Exception as error:
+        reason = _reason(error)
+        log("job.attempt_failed", jobId=job.job_id, attempt=job.attempts, error=repr(error))
+        # Without the lease, the job may have ended all the same: the next look at its message will tell.
+        held = ledger.release(job, reason)
+        if not held or (_may_pass(error) and job.attempts < settings.max_attempts):
+            raise RetryLater(reason["message"], after=2**job.attempts) from error
+        finish(settings, ledger, job, Outcome(Status.FAILED, _what_is_left(settings, job), error=reason))
+
+
+def step_aside(settings: Settings, ledger: Ledger, job: Job, superseded: Superseded) -> None:
+    """Leave a claimed job to the newer upload on its key.
+
+    Where the key carries the job's id, that upload is the next run of the job. Where it carries none, the
+    upload is a job of its own, and this one ends here: nothing else would ever end it.
+    """
+    log("job.superseded", jobId=job.job_id, run=job.run)
+    place = keys.parse(settings, job.source_key)
+    if place is not None and place.job_id == job.job_id:
+        ledger.release(job)
+        return
+    with suppress(LeaseLost):
+        finish(settings, ledger, job, Outcome(Status.FAILED, None, error=_reason(superseded)))
+
+
+def attempt(settings: Settings, job: Job) -> Outcome:
+    """Validate, detect, process: everything that may fail on account of the file itself."""
+    if job.attempts > settings.max_attempts:
+        return _exhausted(settings, job)
+    original: Original | None = None
+    file_type: FileType | None = None
+    try:
+        original = storage.open_original(settings, job)
+        validate(settings, original)
+        if original.size > settings.light_limit_bytes:
+            file_type = detect(original.body.read(HEAD_BYTES), job.filename)
+            return Outcome(Status.COMPLETED, original, FileType(OTHER.family, file_type.media_type))
+        with _memory().hold(original.size):
+            body = original.body.read()
+            file_type = detect(body[:HEAD_BYTES], job.filename)
+            result = process(settings, job, file_type, body)
+        return Outcome(Status.COMPLETED, original, file_type, result)
+    except Rejected as error:
+        return Outcome(Status.REJECTED, original, file_type, error=_reason(error))
+    except NotFound as error:
+        return Outcome(Status.FAILED, original, error=_reason(error))
+    finally:
+        if original is not None:
+            original.body.close()
+
+
+def _exhausted(settings: Settings, job: Job) -> Outcome:
+    """The last attempt never came to its end: its worker was lost."""
+    lost = {"code": "worker_lost", "message": "Processing was cut off every time it was tried."}
+    return Outcome(Status.FAILED, _what_is_left(settings, job), error=job.error or lost)
+
+
+def _what_is_left(settings: Settings, job: Job) -> Original | None:
+    try:
+        original = storage.open_original(settings, job)
+    except NotFound:
+        return None
+    original.body.close()
+    return original
+
+
+def validate(settings: Settings, original: Original) -> None:
+    """
+    Raises:
+        Rejected: `empty_file` or `too_large`.
+    """
+    if original.size == 0:
+        raise Rejected("The file is empty.", code="empty_file")
+    if original.size > settings.max_upload_bytes:
+        raise Rejected(
+            f"The file has {original.size} bytes; at most {settings.max_upload_bytes} are allowed.",
+            code="too_large",
+        )
+
+
+def process(settings: Settings, job: Job, file_type: FileType, body: bytes) -> Result:
+    """Have the family's processor make what it makes of the file.
+
+    Raises:
+        Rejected: the processor does not accept the file.
+    """
+    source = Source(job.filename, file_type.media_type, body, settings.max_events)
+    return REGISTRY[file_type.family](source)
+
+
+def finish(settings: Settings, ledger: Ledger, job: Job, outcome: Outcome) -> None:
+    """Write down how the job ended, announce it, and clear its open object away.
+
+    Raises:
+        LeaseLost, Superseded: the job is another worker's, or a newer upload's, by now.
+    """
+    key = job.key
+    if outcome.original is not None:
+        key = storage.final_key(_final_prefix(settings, outcome.status), job)
+        storage.copy(settings, job, outcome.original, key)
+    outputs = [
+        storage.put_output(settings, job, output.name, output.content_type, output.body)
+        for output in outcome.result.outputs
+    ]
+    if outcome.result.events:
+        events.store(settings, job, outcome.result.events, {o["name"]: o["key"] for o in outputs})
+    ended = ledger.finish(
+        job,
+        Ending(
+            status=outcome.status,
+            key=key,
+            content_type=outcome.original.content_type if outcome.original else None,
+            detected_type=outcome.file_type.media_type if outcome.file_type else None,
+            outputs=outputs,
+            metadata=outcome.result.metadata,
+            error=outcome.error,
+        ),
+    )
+    close(settings, ended)
+
+
+def close(settings: Settings, ended: Job) -> None:
+    """Announce an ended job and delete its open object. Both are as good the second time."""
+    notifications.publish(settings, ended)
+    if ended.moved:  # or else what lies there by now has never been set aside
+        storage.remove_open(settings, ended)
+    log(
+        "job.ended",
+        jobId=ended.job_id,
+        owner=owner_hash(ended.owner),
+        run=ended.run,
+        status=ended.status,
+        type=ended.detected_type,
+        size=ended.size,
+        attempts=ended.attempts,
+        error=ended.error["code"] if ended.error else None,
+        seconds=_seconds_between(ended.uploaded_at, ended.finished_at or ended.updated_at),
+    )
+
+
+def _final_prefix(settings: Settings, status: Status) -> str:
+    return {
+        Status.COMPLETED: settings.processed_prefix,
+        Status.REJECTED: settings.rejected_prefix,
+        Status.FAILED: settings.failed_prefix,
+    }[status]
+
+
+def _reason(error: Exception) -> dict[str, str]:
+    """What a job says of its failure: our own errors in their words, others without their insides."""
+    if isinstance(error, WaybillError):
+        return {"code": error.code, "message": error.message}
+    return {"code": "processing_failed", "message": "Something failed on our side while processing the file."}
+
+
+def _may_pass(error: Exception) -> bool:
+    return error.retryable if isinstance(error, WaybillError) else True
+
+
+def _seconds_until(epoch_seconds: int) -> int:
+    return max(1, epoch_seconds - int(time.time()) + 1)
+
+
+def _seconds_between(earlier: str, later: str) -> float:
+    return round((datetime.fromisoformat(later) - datetime.fromisoformat(earlier)).total_seconds(), 3)

@@ -1,0 +1,13 @@
+"""The processors, one module a family: bytes in, outputs and metadata out. None of them talks to AWS."""
+
+from chalicelib.processors import data, other, text
+from chalicelib.processors.base import Event, Output, Processor, Result, Source
+
+__all__ = ["REGISTRY", "Event", "Output", "Processor", "Result", "Source"]
+
+REGISTRY: dict[str, Processor] = {
+    "data": data.process,
+    "text": text.process,
+    "other": other.process,
+}
+"""Family, as `filetypes` names it → what processes it."""

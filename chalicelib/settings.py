@@ -1,0 +1,203 @@
+"""Every setting, from the environment, validated once.
+
+A wrong or missing value is refused at start by the name of its variable. The AWS SDK's own variables
+(`AWS_REGION`, `AWS_ENDPOINT_URL`) are read under the SDK's names, so that signing by hand and calling
+through boto3 always mean the same place.
+"""
+
+import os
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import combinations
+from typing import TypeVar
+
+from chalicelib.errors import SettingsError
+
+T = TypeVar("T")
+
+MiB = 1024 * 1024
+GiB = 1024 * MiB
+
+# Amazon S3 User Guide, "Bucket naming rules"; a directory bucket takes another kind of signature.
+_BUCKET = re.compile(r"(?!.*(?:\.\.|--x-s3$|--xa-s3$))[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
+_TABLE = re.compile(r"[A-Za-z0-9_.-]{3,255}")  # DynamoDB Developer Guide, "Naming rules"
+_PREFIX = re.compile(r"[A-Za-z0-9_-]{1,64}/")
+_REGION = re.compile(r"[a-z]+(-[a-z]+)+-[0-9]+")
+_HOST = r"https?://(?:[A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?"
+_URL = re.compile(rf"{_HOST}(?:/[A-Za-z0-9._~-]+)*/?")
+_QUEUE = re.compile(rf"{_HOST}(?:/[A-Za-z0-9._~-]+)*/[A-Za-z0-9_-]{{1,80}}")
+_TOPIC = re.compile(r"arn:[a-z-]+:sns:[a-z0-9-]+:[0-9]{12}:[A-Za-z0-9_-]{1,256}")
+
+_PREFIX_SETTINGS = (
+    "upload_prefix",
+    "incoming_prefix",
+    "processed_prefix",
+    "rejected_prefix",
+    "failed_prefix",
+)
+_PREFIX_KIND = "one path segment and a slash, such as uploads/"
+_LONGEST_SHOWN = 80
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    bucket: str
+    upload_prefix: str
+    incoming_prefix: str
+    processed_prefix: str
+    rejected_prefix: str
+    failed_prefix: str
+    jobs_table: str
+    events_table: str
+    webhooks_table: str
+    queue_url: str
+    topic_arn: str
+    region: str
+    endpoint_url: str | None
+    public_url: str | None
+    auth_mode: str
+    expires_in: int
+    """Seconds for which a signed URL is good."""
+    max_upload_bytes: int
+    light_limit_bytes: int
+    """Above this size the original is never read into memory."""
+    lease_seconds: int
+    max_attempts: int
+    sweep_after_seconds: int
+    retention_days: int
+    """How long an ended job stays in the ledger; 0 keeps it for good."""
+    max_events: int
+    """How many events one JSON file may hold."""
+    webhook_allow_insecure: bool
+    """Lets webhooks go to plain http and to private addresses: for a stack on one's own machine."""
+
+    @classmethod
+    def from_env(cls, env: Mapping[str, str]) -> "Settings":
+        """Read and check all of it.
+
+        Raises:
+            SettingsError: naming the variable, what it held, and what it takes.
+        """
+        read = _Reader(env)
+        settings = cls(
+            bucket=read.text("BUCKET_NAME", _BUCKET, "an S3 bucket name"),
+            upload_prefix=read.text("UPLOAD_PREFIX", _PREFIX, _PREFIX_KIND, "uploads/"),
+            incoming_prefix=read.text("INCOMING_PREFIX", _PREFIX, _PREFIX_KIND, "incoming/"),
+            processed_prefix=read.text("PROCESSED_PREFIX", _PREFIX, _PREFIX_KIND, "processed/"),
+            rejected_prefix=read.text("REJECTED_PREFIX", _PREFIX, _PREFIX_KIND, "rejected/"),
+            failed_prefix=read.text("FAILED_PREFIX", _PREFIX, _PREFIX_KIND, "failed/"),
+            jobs_table=read.text("JOBS_TABLE", _TABLE, "a DynamoDB table name"),
+            events_table=read.text("EVENTS_TABLE", _TABLE, "a DynamoDB table name"),
+            webhooks_table=read.text("WEBHOOKS_TABLE", _TABLE, "a DynamoDB table name"),
+            queue_url=read.text("QUEUE_URL", _QUEUE, "the URL of an SQS queue"),
+            topic_arn=read.text("TOPIC_ARN", _TOPIC, "the ARN of an SNS topic"),
+            region=read.region(),
+            endpoint_url=read.endpoint(),
+            public_url=read.optional("PUBLIC_URL", _URL, "the http(s) URL that clients call the API by"),
+            auth_mode=read.choice("AUTH_MODE", ("none",)),
+            expires_in=read.number("EXPIRES_IN", 900, 1, 604_800),
+            max_upload_bytes=read.number("MAX_UPLOAD_BYTES", 5 * GiB, 1, 5 * GiB),
+            light_limit_bytes=read.number("LIGHT_LIMIT_BYTES", 64 * MiB, 1, 512 * MiB),
+            lease_seconds=read.number("LEASE_SECONDS", 90, 5, 86_400),
+            max_attempts=read.number("MAX_ATTEMPTS", 5, 1, 100),
+            sweep_after_seconds=read.number("SWEEP_AFTER_SECONDS", 900, 1, 86_400),
+            retention_days=read.number("RETENTION_DAYS", 0, 0, 3_650),
+            max_events=read.number("MAX_EVENTS", 10_000, 1, 1_000_000),
+            webhook_allow_insecure=read.flag("WEBHOOK_ALLOW_INSECURE"),
+        )
+        settings._refuse_equal_prefixes()
+        return settings
+
+    def _refuse_equal_prefixes(self) -> None:
+        """Work that ends where it began would begin again, for ever."""
+        for one, other in combinations(_PREFIX_SETTINGS, 2):
+            prefix = getattr(self, one)
+            if prefix == getattr(self, other):
+                raise SettingsError(
+                    f"{one.upper()} and {other.upper()} are both {prefix!r}: each takes one of its own."
+                )
+
+    @property
+    def open_prefixes(self) -> tuple[str, ...]:
+        """Where work that is not done lies."""
+        return (self.upload_prefix, self.incoming_prefix)
+
+    @property
+    def ended_prefixes(self) -> tuple[str, ...]:
+        """Where an original lies once its job has ended."""
+        return (self.processed_prefix, self.rejected_prefix, self.failed_prefix)
+
+    @property
+    def queue_name(self) -> str:
+        return self.queue_url.rsplit("/", 1)[-1]
+
+
+@lru_cache(maxsize=1)
+def get() -> Settings:
+    """The settings of this process."""
+    return Settings.from_env(os.environ)
+
+
+class _Reader:
+    """Takes one variable at a time; an empty one counts as unset, as deployment tools often leave it."""
+
+    def __init__(self, env: Mapping[str, str]) -> None:
+        self._env = env
+
+    def text(self, name: str, pattern: re.Pattern[str], kind: str, default: str | None = None) -> str:
+        return self._read(name, default, lambda raw: _matching(raw, pattern), kind)
+
+    def optional(self, name: str, pattern: re.Pattern[str], kind: str) -> str | None:
+        return self.text(name, pattern, kind) if self._env.get(name) else None
+
+    def number(self, name: str, default: int, low: int, high: int) -> int:
+        return self._read(
+            name, str(default), lambda raw: _between(raw, low, high), f"a whole number from {low} to {high}"
+        )
+
+    def choice(self, name: str, choices: tuple[str, ...]) -> str:
+        return self._read(
+            name, None, lambda raw: choices[choices.index(raw)], "one of: " + ", ".join(choices)
+        )
+
+    def flag(self, name: str) -> bool:
+        return self._read(name, "false", lambda raw: {"true": True, "false": False}[raw], "true or false")
+
+    def region(self) -> str:
+        name = "AWS_REGION" if self._env.get("AWS_REGION") else "AWS_DEFAULT_REGION"
+        return self.text(name, _REGION, "an AWS region such as eu-central-1")
+
+    def endpoint(self) -> str | None:
+        """S3's own endpoint before the general one: the SDKs' order (AWS SDKs and Tools Reference Guide)."""
+        name = "AWS_ENDPOINT_URL_S3" if self._env.get("AWS_ENDPOINT_URL_S3") else "AWS_ENDPOINT_URL"
+        return self.optional(name, _URL, "an http(s) URL without user, query or fragment")
+
+    def _read(self, name: str, default: str | None, parse: Callable[[str], T], kind: str) -> T:
+        raw = self._env.get(name) or default
+        if raw is None:
+            raise SettingsError(f"{name} is not set: it takes {kind}.")
+        try:
+            return parse(raw)
+        except (ValueError, KeyError):
+            raise SettingsError(f"{name} is {_shown(raw)}: it takes {kind}.") from None
+
+
+def _matching(raw: str, pattern: re.Pattern[str]) -> str:
+    if not pattern.fullmatch(raw):
+        raise ValueError(raw)
+    return raw
+
+
+def _between(raw: str, low: int, high: int) -> int:
+    value = int(raw) if raw.isascii() and raw.isdigit() else -1
+    if not low <= value <= high:
+        raise ValueError(raw)
+    return value
+
+
+def _shown(raw: str) -> str:
+    """As much of a wrong value as helps; the user, password and query of a URL stay out of logs."""
+    harmless = re.sub(r"(?s)^(.*?//)?.*@", r"\1…@", re.sub(r"(?s)\?.*", "?…", raw))
+    return repr(harmless if len(harmless) <= _LONGEST_SHOWN else harmless[:_LONGEST_SHOWN] + "…")

@@ -1,0 +1,166 @@
+"""The bucket: opening an original pinned to its content, copying and removing it, writing outputs."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from chalicelib import clients, keys
+from chalicelib.errors import NotFound, Superseded
+from chalicelib.jobs import Job, Upload
+from chalicelib.settings import GiB, Settings
+
+if TYPE_CHECKING:
+    from botocore.response import StreamingBody
+    from mypy_boto3_s3.type_defs import HeadObjectOutputTypeDef
+
+COPY_LIMIT = 5 * GiB
+"""What one CopyObject call takes (Amazon S3 User Guide, "Copying, moving, and renaming objects")."""
+
+METADATA_LIMIT = 2048
+"""Bytes of an object's metadata, names and values (Amazon S3 User Guide, "Working with object metadata")."""
+
+ETAG_MARK = "waybill-etag"
+"""Metadata of a moved original: the etag under which it was uploaded. A copy's own etag may differ."""
+
+
+@dataclass(frozen=True, slots=True)
+class Original:
+    """An original, opened but not yet read."""
+
+    key: str
+    etag: str
+    size: int
+    content_type: str
+    metadata: dict[str, str]
+    body: "StreamingBody"
+    last_modified: datetime
+
+
+def open_original(settings: Settings, job: Job) -> Original:
+    """Open the very content that the job is about, wherever it lies.
+
+    That is its open key, or, where the same content has been through here before, one of the final prefixes.
+
+    Raises:
+        Superseded: other content lies on the open key by now.
+        NotFound: it is nowhere (`original_missing`).
+    """
+    try:
+        return _open(settings, job.key, job.etag)
+    except clients.s3().exceptions.ClientError as error:
+        status = clients.http_status(error)
+        if status not in (404, 412):
+            raise
+    for prefix in settings.ended_prefixes:
+        moved = final_key(prefix, job)
+        if moved != job.key and _is_moved(settings, moved, job.etag):
+            return _open(settings, moved)
+    if status == 412:
+        raise Superseded("A newer upload lies on this key.")
+    raise NotFound("The file was removed before it could be processed.", code="original_missing")
+
+
+def final_key(prefix: str, job: Job) -> str:
+    return keys.ended_key(prefix, job.owner, job.job_id, job.filename)
+
+
+def _open(settings: Settings, key: str, etag: str | None = None) -> Original:
+    pinned: Any = {"IfMatch": f'"{etag}"'} if etag else {}
+    answer: Any = clients.s3().get_object(Bucket=settings.bucket, Key=key, **pinned)
+    return Original(
+        key=key,
+        etag=answer["ETag"].strip('"'),
+        size=answer["ContentLength"],
+        content_type=answer.get("ContentType", "binary/octet-stream"),
+        metadata=answer.get("Metadata", {}),
+        body=answer["Body"],
+        last_modified=answer["LastModified"],
+    )
+
+
+def _is_moved(settings: Settings, key: str, etag: str) -> bool:
+    head = _head(settings, key)
+    return head is not None and head["Metadata"].get(ETAG_MARK) == etag
+
+
+def is_current(settings: Settings, upload: Upload) -> bool:
+    """Whether this very content lies on its key at this moment: a listing is of the past."""
+    head = _head(settings, upload.key)
+    return head is not None and head["ETag"].strip('"') == upload.etag
+
+
+def _head(settings: Settings, key: str) -> "HeadObjectOutputTypeDef | None":
+    s3 = clients.s3()
+    try:
+        return s3.head_object(Bucket=settings.bucket, Key=key)
+    except s3.exceptions.ClientError as error:
+        if clients.http_status(error) == 404:
+            return None
+        raise
+
+
+def copy(settings: Settings, job: Job, original: Original, destination: str) -> None:
+    """Copy the original to its final key, if it is still the content that was opened.
+
+    Raises:
+        Superseded: a newer upload has taken its place.
+    """
+    if original.key == destination:
+        return
+    extra: Any = {
+        "CopySourceIfMatch": f'"{original.etag}"',
+        "MetadataDirective": "REPLACE",
+        "Metadata": _marked(original.metadata, job.etag),
+        "ContentType": original.content_type,
+    }
+    source: Any = {"Bucket": settings.bucket, "Key": original.key}
+    s3 = clients.s3()
+    try:
+        if original.size > COPY_LIMIT:
+            _copy_in_parts(settings, source, destination, extra)
+        else:
+            s3.copy_object(Bucket=settings.bucket, Key=destination, CopySource=source, **extra)
+    except s3.exceptions.ClientError as error:
+        if clients.http_status(error) == 412:
+            raise _replaced_on_the_way() from None
+        raise
+
+
+def _copy_in_parts(settings: Settings, source: Any, destination: str, extra: Any) -> None:
+    from s3transfer.exceptions import S3CopyFailedError
+
+    try:
+        clients.s3().copy(source, settings.bucket, destination, ExtraArgs=extra)
+    except S3CopyFailedError:  # its word for a part that was answered with 412
+        raise _replaced_on_the_way() from None
+
+
+def _replaced_on_the_way() -> Superseded:
+    return Superseded("A newer upload came while the file was being moved.")
+
+
+def _marked(metadata: dict[str, str], etag: str) -> dict[str, str]:
+    """The mark, and as much of the uploader's metadata as there is room for beside it."""
+    kept = {ETAG_MARK: etag}
+    for name, value in metadata.items():
+        longer = {name: value} | kept
+        if sum(len(f"x-amz-meta-{n}{v}".encode()) for n, v in longer.items()) <= METADATA_LIMIT:
+            kept = longer
+    return kept
+
+
+def remove_open(settings: Settings, job: Job) -> None:
+    """Delete the object under the open prefix, unless a newer upload lies there by now."""
+    s3 = clients.s3()
+    try:
+        s3.delete_object(Bucket=settings.bucket, Key=job.source_key, IfMatch=f'"{job.etag}"')
+    except s3.exceptions.ClientError as error:
+        if clients.http_status(error) not in (404, 412):
+            raise
+
+
+def put_output(settings: Settings, job: Job, name: str, content_type: str, body: bytes) -> dict[str, Any]:
+    """Write one output under its fixed name, and say what a job's `outputs` holds of it."""
+    key = keys.output_key(settings, job.owner, job.job_id, name)
+    clients.s3().put_object(Bucket=settings.bucket, Key=key, Body=body, ContentType=content_type)
+    return {"name": name, "contentType": content_type, "size": len(body), "key": key}

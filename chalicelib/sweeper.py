@@ -1,0 +1,123 @@
+"""Reconciliation: what still lies under an open prefix is work not done.
+
+The queue is only a buffer and events may get lost, so the bucket is asked. Each object that has lain there
+too long is looked up in the ledger and pushed on:
+
+    no job, or of other content   ▶ entered and queued
+    QUEUED, long untouched        ▶ queued again
+    PROCESSING, lease run out     ▶ queued again; with its tries used up, FAILED
+    ended before it was uploaded,
+    or without its file           ▶ opened again
+    ended                         ▶ announced again, and the object deleted
+"""
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
+from functools import partial
+from typing import Any
+
+from chalicelib import clients, intake, keys, messages, pipeline, storage
+from chalicelib.jobs import Job, Order, Status, Upload, order, timestamp
+from chalicelib.ledger import Ledger, open_ledger
+from chalicelib.messages import Message
+from chalicelib.settings import Settings
+from chalicelib.telemetry import log
+
+SIDE_BY_SIDE = 8
+MARGIN = 10.0  # seconds kept back for the page of objects at hand
+
+
+def sweep(settings: Settings, seconds_left: Callable[[], float] = lambda: float("inf")) -> Counter[str]:
+    """Push on everything that lies open for longer than `SWEEP_AFTER_SECONDS`.
+
+    Returns:
+        How many objects were found in which state; the same numbers are logged. Stops between two pages of
+        the listing when time runs short: what is left is the next sweep's.
+    """
+    ledger = open_ledger(settings)
+    counts: Counter[str] = Counter()
+    with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
+        for page in _pages(settings):
+            if seconds_left() < MARGIN:
+                counts["out_of_time"] += 1
+                break
+            counts.update(pool.map(partial(_push_on, settings, ledger), page))
+    log("sweep.done", **counts)
+    return counts
+
+
+def _pages(settings: Settings) -> Iterator[list[Any]]:
+    paginator = clients.s3().get_paginator("list_objects_v2")
+    for prefix in settings.open_prefixes:
+        for page in paginator.paginate(Bucket=settings.bucket, Prefix=prefix):
+            yield list(page.get("Contents", []))
+
+
+def _push_on(settings: Settings, ledger: Ledger, listed: Mapping[str, Any]) -> str:
+    """Deal with one object; one that cannot be dealt with now must not stop the others."""
+    try:
+        upload = _upload_of(settings, listed)
+        if upload is None:
+            return "no_work"
+        if time.time() - listed["LastModified"].timestamp() < settings.sweep_after_seconds:
+            return "recent"
+        job = ledger.find(upload.owner, upload.job_id)
+        if job is None or order(job, upload) is Order.NEWER:
+            if not storage.is_current(settings, upload):
+                return "replaced"
+            intake.enter(settings, ledger, upload)
+            return "entered"
+        if job.status.ended:
+            return _push_on_ended(settings, ledger, job, upload)
+        return _push_on_open(settings, ledger, job)
+    except Exception as error:
+        log("sweep.failed", error=repr(error))
+        return "failed"
+
+
+def _push_on_open(settings: Settings, ledger: Ledger, job: Job) -> str:
+    if job.status is Status.PROCESSING and job.lease_until > time.time():
+        return "in_work"
+    if _age(job.updated_at) < settings.sweep_after_seconds:
+        return "waiting"
+    if job.attempts >= settings.max_attempts:
+        pipeline.run(settings, Message(job.owner, job.job_id, job.etag))
+        return "given_up"
+    if not ledger.touch(job):  # somebody is at it after all
+        return "waiting"
+    messages.send(settings, [job])
+    return "queued_again"
+
+
+def _push_on_ended(settings: Settings, ledger: Ledger, job: Job, upload: Upload) -> str:
+    if job.moved and upload.uploaded_at <= (job.finished_at or job.updated_at):
+        pipeline.close(settings, job)
+        return "closed"
+    if reopened := ledger.reopen(job, upload):
+        messages.send(settings, [reopened])
+        return "opened_again"
+    return "waiting"
+
+
+def _upload_of(settings: Settings, listed: Mapping[str, Any]) -> Upload | None:
+    key, etag, modified = listed["Key"], listed["ETag"].strip('"'), listed["LastModified"]
+    place = keys.parse(settings, key)
+    if place is None:
+        return None
+    job_id = place.job_id or keys.derived_job_id(settings.bucket, key, etag, modified)
+    return Upload(
+        owner=place.owner,
+        job_id=job_id,
+        key=key,
+        filename=place.filename,
+        etag=etag,
+        size=listed["Size"],
+        uploaded_at=timestamp(modified.timestamp()),
+    )
+
+
+def _age(moment: str) -> float:
+    return time.time() - datetime.fromisoformat(moment).timestamp()

@@ -1,0 +1,162 @@
+"""`python -m ops <command>`: everything that `make` offers beyond installing and testing."""
+
+import argparse
+import os
+import shlex
+import signal
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, NoReturn
+
+if TYPE_CHECKING:
+    from ops.stack import LocalStack
+
+TRY = """\
+Ready. Ctrl-C stops it; its data is found again next time.
+
+Try, in another terminal:
+  RESPONSE=$(curl -s -X POST {api}/presign)
+  UPLOAD_URL=$(echo "$RESPONSE" | python3 -c 'import sys,json; print(json.load(sys.stdin)["uploadUrl"])')
+  echo '{{"id": "order-1", "total": 12.50}}' > order.json
+  curl -X PUT "$UPLOAD_URL" --data-binary @order.json
+  curl -s {api}/jobs
+  {ls} processed/
+
+The deployed API Gateway answers the same on {gateway}
+With the aws command:
+  export AWS_ENDPOINT_URL={aws} AWS_DEFAULT_REGION=us-east-1 AWS_ACCESS_KEY_ID=test AWS_SECRET_ACCESS_KEY=test
+  aws s3 ls --recursive s3://{bucket}/
+
+Data {state}
+Logs {log}
+"""
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m ops", description="Run Waybill and look after it.")
+    commands = parser.add_subparsers(metavar="command", required=True)
+
+    run_parser = commands.add_parser("run", help="run everything on this machine until Ctrl-C")
+    run_parser.add_argument("--port", type=int, default=8000, help="of the HTTP API (default: 8000)")
+    run_parser.add_argument("--aws-port", type=int, default=4566, help="of the embedded AWS (default: 4566)")
+    run_parser.set_defaults(command=run)
+
+    demo_parser = commands.add_parser(
+        "demo", help="send real files through a stack of its own, and check them"
+    )
+    demo_parser.set_defaults(command=demo)
+
+    ls_parser = commands.add_parser("ls", help="list what lies in the bucket of the running local stack")
+    ls_parser.add_argument("prefix", nargs="?", default="", help="such as processed/ (default: everything)")
+    ls_parser.add_argument("--aws-port", type=int, default=4566, help="of the embedded AWS (default: 4566)")
+    ls_parser.set_defaults(command=ls)
+
+    options = parser.parse_args()
+    code: int = options.command(options)
+    return code
+
+
+def run(options: argparse.Namespace) -> int:
+    """Run the local stack until a signal, or until a part of it fails."""
+    try:
+        _interrupt_once_on(signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+        from ops.stack import LocalStack
+        from ops.state import CHECKOUT, StackError, default_state_dir
+
+        try:
+            with LocalStack(
+                state_dir=default_state_dir(CHECKOUT, os.environ),
+                aws_port=options.aws_port,
+                http_port=options.port,
+                say=_say,
+            ) as stack:
+                _say("\n" + _what_to_try(stack))
+                while True:
+                    stack.check()
+                    time.sleep(0.5)
+        except StackError as error:
+            print(f"error: {error}", file=sys.stderr)
+            return 1
+    except KeyboardInterrupt:
+        _say("Stopped.")
+        return 0
+
+
+def demo(_options: argparse.Namespace) -> int:
+    """Send real files through a local stack of its own and tell each one's way."""
+    from ops import demo as tours
+    from ops.stack import StackError
+
+    try:
+        _interrupt_once_on(signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+        return 0 if tours.run(_say) else 1
+    except StackError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        _say("Stopped.")
+        return 130
+
+
+def ls(options: argparse.Namespace) -> int:
+    """Print size, time and key of every object below a prefix."""
+    from botocore.exceptions import EndpointConnectionError
+
+    from ops.stack import client, stack_outputs
+
+    endpoint_url = f"http://127.0.0.1:{options.aws_port}"
+    try:
+        pages = client("s3", endpoint_url).get_paginator("list_objects_v2")
+        bucket = stack_outputs(endpoint_url)["BucketName"]
+        for page in pages.paginate(Bucket=bucket, Prefix=options.prefix):
+            for entry in page.get("Contents", []):
+                print(f"{entry['Size']:>12,}  {entry['LastModified']:%Y-%m-%d %H:%M:%S}  {entry['Key']}")
+    except EndpointConnectionError:
+        print(f"error: no embedded AWS answers on {endpoint_url}; `make run` starts it", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _what_to_try(stack: "LocalStack") -> str:
+    here = Path.cwd()
+    python = Path(sys.executable)
+    command = [str(python.relative_to(here) if python.is_relative_to(here) else python), "-m", "ops", "ls"]
+    if stack.aws_port != 4566:
+        command += ["--aws-port", str(stack.aws_port)]
+    return TRY.format(
+        api=stack.api_url,
+        aws=stack.endpoint_url,
+        gateway=stack.gateway_url,
+        bucket=stack.outputs["BucketName"],
+        ls=shlex.join(command),
+        state=stack.state_dir,
+        log=stack.log_dir,
+    )
+
+
+def _interrupt_once_on(*signals: signal.Signals) -> None:
+    """Turn the first of these signals into KeyboardInterrupt and ignore what follows.
+
+    Terminal, make and an impatient user may all send one, and a second must not interrupt the stopping.
+    """
+
+    def interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
+        for number in signals:
+            signal.signal(number, signal.SIG_IGN)
+        raise KeyboardInterrupt
+
+    for number in signals:
+        signal.signal(number, interrupt)
+
+
+def _say(line: str) -> None:
+    # The terminal may be gone; that is no reason to stop halfway through stopping.
+    with suppress(OSError):
+        print(line, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,67 @@
+"""A copy of the app as it is now, made fit for one running local stack.
+
+Functions and HTTP server both run from the copy. So what is served is what was deployed, an editor's save
+does not change half of it, and nothing that runs writes into the checkout.
+"""
+
+import json
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ops import policies
+
+STAGE = "local"
+
+# Settings that differ from one local stack to the next, and the stack output each comes from.
+FROM_OUTPUTS = {
+    "BUCKET_NAME": "BucketName",
+    "JOBS_TABLE": "JobsTable",
+    "EVENTS_TABLE": "EventsTable",
+    "WEBHOOKS_TABLE": "WebhooksTable",
+    "QUEUE_URL": "QueueUrl",
+    "TOPIC_ARN": "TopicArn",
+}
+# In .chalice/config.json for a plain `chalice local`; here every process has its own identity.
+STATIC_KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
+
+
+def take(checkout: Path, target: Path, *, endpoint_url: str, outputs: Mapping[str, str]) -> None:
+    """Copy the app to `target`, with configuration and policies for `endpoint_url` and the stack's `outputs`.
+
+    What Chalice remembers of its deployments in `target` stays, so that it updates them.
+    """
+    chalice = target / ".chalice"
+    chalice.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(target / "chalicelib", ignore_errors=True)
+    shutil.copytree(
+        checkout / "chalicelib", target / "chalicelib", ignore=shutil.ignore_patterns("__pycache__", "*.pyc")
+    )
+    shutil.copy(checkout / "app.py", target / "app.py")
+    # MiniStack runs functions with this interpreter, which has everything installed already.
+    (target / "requirements.txt").write_text("")
+    config = json.loads((checkout / ".chalice" / "config.json").read_text())
+    config["stages"] = {STAGE: _configured(config["stages"][STAGE], endpoint_url, outputs)}
+    (chalice / "config.json").write_text(json.dumps(config, indent=2))
+    policies.write(chalice, STAGE, policies.Resources.from_outputs(STAGE, outputs))
+
+
+def _configured(stage: dict[str, Any], endpoint_url: str, outputs: Mapping[str, str]) -> dict[str, Any]:
+    functions = {
+        name: {
+            **function,
+            "environment_variables": {
+                variable: value
+                for variable, value in function.get("environment_variables", {}).items()
+                if variable not in STATIC_KEYS
+            },
+        }
+        for name, function in stage["lambda_functions"].items()
+    }
+    variables = {
+        **stage["environment_variables"],
+        **{variable: outputs[output] for variable, output in FROM_OUTPUTS.items()},
+        "AWS_ENDPOINT_URL": endpoint_url,
+    }
+    return {**stage, "environment_variables": variables, "lambda_functions": functions}

@@ -1,0 +1,331 @@
+"""Waybill on this machine: the embedded AWS, the resources, the deployed functions and the HTTP API."""
+
+import functools
+import json
+import os
+import socket
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, cast
+
+import boto3
+import botocore.session
+from botocore.config import Config
+from botocore.exceptions import ClientError, WaiterError
+
+from ops import snapshot, state
+from ops.children import Child
+from ops.embedded_aws import HOST
+from ops.state import CHECKOUT, StackError
+
+STAGE = snapshot.STAGE
+REGION = "us-east-1"
+STACK_NAME = f"waybill-{STAGE}"
+HTTP_USER = f"waybill-{STAGE}-http"
+API_GATEWAY_STAGE = "api"
+
+AWS_PORT = 4566
+HTTP_PORT = 8000
+
+# MiniStack's root; it can do everything.
+ROOT_KEYS = ("test", "test")
+
+
+def session(access_key: str = ROOT_KEYS[0], secret_key: str = ROOT_KEYS[1]) -> boto3.Session:
+    """A session that knows nothing of the user's own AWS configuration."""
+    core = botocore.session.Session(
+        session_vars={
+            "profile": (None, None, None, None),
+            "config_file": (None, None, os.devnull, None),
+            "credentials_file": (None, None, os.devnull, None),
+        }
+    )
+    return boto3.Session(
+        aws_access_key_id=access_key,
+        aws_secret_access_key=secret_key,
+        region_name=REGION,
+        botocore_session=core,
+    )
+
+
+@functools.cache
+def client(service: str, endpoint_url: str, of: boto3.Session | None = None) -> Any:
+    """An AWS client that talks to `endpoint_url`, whatever proxy is set; root's, unless given a session."""
+    # Nothing that fails here gets better by waiting.
+    config = Config(
+        proxies={},
+        retries={"total_max_attempts": 2},
+        signature_version="s3v4" if service == "s3" else None,
+    )
+    return cast(Any, of or session()).client(service, endpoint_url=endpoint_url, config=config)
+
+
+def stack_outputs(endpoint_url: str) -> dict[str, str]:
+    """The outputs of infra/template.yaml, as deployed there."""
+    (stack,) = client("cloudformation", endpoint_url).describe_stacks(StackName=STACK_NAME)["Stacks"]
+    return {output["OutputKey"]: output["OutputValue"] for output in stack["Outputs"]}
+
+
+class LocalStack:
+    """A running local stack; use it as a context manager.
+
+    Port 0 takes any free port. `say` is told every finished step, in one line.
+    """
+
+    def __init__(
+        self,
+        *,
+        state_dir: Path,
+        aws_port: int = 0,
+        http_port: int = 0,
+        checkout: Path = CHECKOUT,
+        say: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        self.state_dir = state_dir
+        self.aws_port = aws_port
+        self.http_port = http_port
+        self.outputs: dict[str, str] = {}
+        self._checkout = checkout
+        self._say = say
+        self._rest_api_id = ""
+        self._children: dict[str, Child] = {}
+        self._started = ExitStack()
+
+    def __enter__(self) -> Self:
+        try:
+            self.start()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    # --- What a running stack offers ------------------------------------------------------------------------
+
+    @property
+    def endpoint_url(self) -> str:
+        """The embedded AWS."""
+        return f"http://{HOST}:{self.aws_port}"
+
+    @property
+    def api_url(self) -> str:
+        """The HTTP API as `chalice local` serves it."""
+        return f"http://{HOST}:{self.http_port}"
+
+    @property
+    def gateway_url(self) -> str:
+        """The same API through the deployed API Gateway."""
+        return f"{self.endpoint_url}/_aws/execute-api/{self._rest_api_id}/{API_GATEWAY_STAGE}"
+
+    @property
+    def app_dir(self) -> Path:
+        """The copy of the app that was deployed and is served."""
+        return self.state_dir / "app"
+
+    @property
+    def log_dir(self) -> Path:
+        return self.state_dir / "log"
+
+    def session(self, access_key: str = ROOT_KEYS[0], secret_key: str = ROOT_KEYS[1]) -> boto3.Session:
+        """A session for these keys; root, unless told otherwise."""
+        return session(access_key, secret_key)
+
+    def client(self, service: str, session: boto3.Session | None = None) -> Any:
+        """An AWS client of the embedded AWS; root's, unless told otherwise."""
+        return client(service, self.endpoint_url, session)
+
+    def check(self) -> None:
+        """StackError when a part of a running stack has ended by itself."""
+        for name, child in self._children.items():
+            if child.exit_code is not None:
+                raise StackError(f"the {name} has stopped by itself; see {child.log}")
+
+    # --- Start and stop -------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        lock = self._started.enter_context(state.lock(self.state_dir))
+        self.aws_port = self._port(self.aws_port, "AWS_PORT")
+        self.http_port = self._port(self.http_port, "PORT")
+        with self._step(f"embedded AWS on {self.endpoint_url}"):
+            self._start_aws(lock.fileno())
+        with self._step("resources of infra/template.yaml"):
+            self._create_resources()
+            self.outputs = stack_outputs(self.endpoint_url)
+        with self._step("functions, by chalice deploy"):
+            snapshot.take(self._checkout, self.app_dir, endpoint_url=self.endpoint_url, outputs=self.outputs)
+            self._deploy()
+        with self._step(f"HTTP API on {self.api_url}, by chalice local"):
+            self._serve_http()
+
+    def stop(self) -> None:
+        """Stop whatever was started; data stays in the state directory."""
+        self._children.clear()
+        self._started.close()
+
+    @staticmethod
+    def _port(wanted: int, variable: str) -> int:
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((HOST, wanted))
+            except OSError as error:
+                raise StackError(
+                    f"port {wanted} is in use ({error.strerror}); take another: "
+                    f"make run {variable}={wanted + 1}"
+                ) from error
+            port: int = probe.getsockname()[1]
+            return port
+
+    def _start_aws(self, lock: int) -> None:
+        """The embedded AWS holds the lock as well, so that nobody else starts while it saves its data."""
+        child = Child(
+            "ops.embedded_aws",
+            ["--port", str(self.aws_port), "--state-dir", str(self.state_dir / "aws")],
+            cwd=CHECKOUT,
+            log=self.log_dir / "aws.log",
+            env=os.environ,
+            pass_fds=[lock],
+        )
+        self._add("embedded AWS", child, self.aws_port)
+
+    def _create_resources(self) -> None:
+        """Create or update the CloudFormation stack."""
+        cloudformation = self.client("cloudformation")
+        request = {
+            "StackName": STACK_NAME,
+            "TemplateBody": (self._checkout / "infra" / "template.yaml").read_text(),
+            "Parameters": [
+                {"ParameterKey": "Stage", "ParameterValue": STAGE},
+                {"ParameterKey": "RequireTls", "ParameterValue": "false"},
+            ],
+        }
+        try:
+            done = _request_stack(cloudformation, request)
+            cloudformation.get_waiter(done).wait(
+                StackName=STACK_NAME, WaiterConfig={"Delay": 0.1, "MaxAttempts": 300}
+            )
+        except ClientError as error:
+            raise StackError(f"infra/template.yaml was refused: {error}") from error
+        except WaiterError as error:
+            raise StackError(
+                f"infra/template.yaml failed: {_first_failure(cloudformation) or error}"
+            ) from error
+
+    def _deploy(self) -> None:
+        deploy = self._chalice("deploy", ["deploy", "--stage", STAGE], ROOT_KEYS)
+        self._started.callback(deploy.stop)
+        if deploy.wait():
+            lines = "\n  ".join(deploy.last_lines(8))
+            raise StackError(f"chalice deploy failed; its last lines, from {deploy.log}:\n  {lines}")
+        deployed = json.loads((self.app_dir / ".chalice" / "deployed" / f"{STAGE}.json").read_text())
+        self._rest_api_id = next(
+            resource["rest_api_id"] for resource in deployed["resources"] if "rest_api_id" in resource
+        )
+        self._delete_unknown_mappings({resource.get("event_uuid") for resource in deployed["resources"]})
+
+    def _delete_unknown_mappings(self, known: set[str | None]) -> None:
+        """Chalice notes what it deployed at the end only: cut short, it maps the queue anew the next time."""
+        functions = self.client("lambda")
+        for mapping in functions.list_event_source_mappings()["EventSourceMappings"]:
+            if mapping["UUID"] not in known:
+                functions.delete_event_source_mapping(UUID=mapping["UUID"])
+
+    def _serve_http(self) -> None:
+        arguments = [
+            "local",
+            "--stage",
+            STAGE,
+            "--no-autoreload",
+            "--host",
+            HOST,
+            "--port",
+            str(self.http_port),
+        ]
+        self._add("HTTP API", self._chalice("http", arguments, self._http_keys()), self.http_port)
+
+    def _http_keys(self) -> tuple[str, str]:
+        """Keys of a user who may do exactly what the deployed HTTP handler may.
+
+        Its role cannot be taken here: only the Lambda service may assume it, and that is worth keeping.
+        """
+        iam = self.client("iam")
+        try:
+            iam.create_user(UserName=HTTP_USER)
+        except iam.exceptions.EntityAlreadyExistsException:
+            for key in iam.list_access_keys(UserName=HTTP_USER)["AccessKeyMetadata"]:
+                iam.delete_access_key(UserName=HTTP_USER, AccessKeyId=key["AccessKeyId"])
+        policy = self.app_dir / ".chalice" / f"policy-{STAGE}-api_handler.json"
+        iam.put_user_policy(UserName=HTTP_USER, PolicyName="api_handler", PolicyDocument=policy.read_text())
+        key = iam.create_access_key(UserName=HTTP_USER)["AccessKey"]
+        return key["AccessKeyId"], key["SecretAccessKey"]
+
+    def _chalice(self, log: str, arguments: list[str], keys: tuple[str, str]) -> Child:
+        env = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+        env |= {
+            "AWS_ACCESS_KEY_ID": keys[0],
+            "AWS_SECRET_ACCESS_KEY": keys[1],
+            "AWS_DEFAULT_REGION": REGION,
+            "AWS_ENDPOINT_URL": self.endpoint_url,
+            "AWS_CONFIG_FILE": os.devnull,
+            "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+            "AWS_EC2_METADATA_DISABLED": "true",
+            "NO_PROXY": HOST,
+            "no_proxy": HOST,
+        }
+        return Child(
+            "ops.chalice_child",
+            ["--project-dir", str(self.app_dir), *arguments],
+            cwd=CHECKOUT,
+            log=self.log_dir / f"{log}.log",
+            env=env,
+        )
+
+    def _add(self, name: str, child: Child, port: int) -> None:
+        """Count a child among the stack's parts once it answers on its port."""
+        self._started.callback(child.stop)
+        deadline = time.monotonic() + 30
+        while time.monotonic() < deadline:
+            if child.exit_code is not None:
+                break
+            with socket.socket() as probe:
+                if probe.connect_ex((HOST, port)) == 0:
+                    self._children[name] = child
+                    return
+            time.sleep(0.02)
+        lines = "\n  ".join(child.last_lines(8))
+        raise StackError(f"the {name} did not start; its last lines, from {child.log}:\n  {lines}")
+
+    @contextmanager
+    def _step(self, what: str) -> Iterator[None]:
+        begun = time.monotonic()
+        yield
+        self._say(f"{time.monotonic() - begun:5.1f} s  {what}")
+
+
+def _request_stack(cloudformation: Any, request: dict[str, Any]) -> str:
+    """Ask for the stack to be as requested; returns the waiter for it."""
+    try:
+        cloudformation.create_stack(**request, OnFailure="DELETE")
+        return "stack_create_complete"
+    except cloudformation.exceptions.AlreadyExistsException:
+        pass
+    try:
+        cloudformation.update_stack(**request)
+        return "stack_update_complete"
+    except ClientError as error:
+        if "No updates are to be performed" not in str(error):
+            raise
+        return "stack_exists"
+
+
+def _first_failure(cloudformation: Any) -> str:
+    events = cloudformation.describe_stack_events(StackName=STACK_NAME)["StackEvents"]
+    failures = [event for event in reversed(events) if event["ResourceStatus"].endswith("_FAILED")]
+    return next((f"{e['LogicalResourceId']}: {e.get('ResourceStatusReason', '')}" for e in failures), "")

@@ -1,0 +1,119 @@
+"""Many files at once, and workers killed among them: every one ends, and ends once."""
+
+import os
+import signal
+import time
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ops.stack import LocalStack
+from tests.stack.user import ENDED, User, eventually, http_call, subscribed
+
+FILES = 300
+
+
+def ledger_of(user: User, job_ids: set[str]) -> dict[str, Any]:
+    return {i["jobId"]["S"]: i for i in user.items("JobsTable") if i["jobId"]["S"] in job_ids}
+
+
+def open_jobs(user: User, job_ids: set[str]) -> int:
+    found = ledger_of(user, job_ids)
+    return len(job_ids) - sum(1 for item in found.values() if item["status"]["S"] in ENDED)
+
+
+def check_all_ended_once(user: User, job_ids: set[str], events: list[Any]) -> None:
+    ledger = ledger_of(user, job_ids)
+    assert Counter(item["status"]["S"] for item in ledger.values()) == {"COMPLETED": len(job_ids)}
+    assert {item["run"]["N"] for item in ledger.values()} == {"1"}
+    originals = Counter(key.split("/")[2] for key in user.keys("processed/") if "/outputs/" not in key)
+    assert {job_id: originals[job_id] for job_id in job_ids} == dict.fromkeys(job_ids, 1)
+    eventually(
+        lambda: not [key for key in user.keys("uploads/") if key.split("/")[2] in job_ids],
+        "nothing is left under uploads/",
+    )
+    published = {event["id"] for event in events if event["subject"] in job_ids}
+    assert published == {f"{job_id}-completed-1" for job_id in job_ids}
+
+
+def test_three_hundred_files_at_once_all_end_once(
+    stack: LocalStack, capsys: pytest.CaptureFixture[str]
+) -> None:
+    user = User(stack)
+    signed = [user.presign(filename=f"{n}.txt") for n in range(FILES)]
+    with subscribed(stack, "crowd") as take:
+        began = time.monotonic()
+        with ThreadPoolExecutor(8) as pool:
+            puts = pool.map(
+                lambda one: http_call("PUT", one["uploadUrl"], one["jobId"].encode()).status, signed
+            )
+            assert set(puts) == {200}
+        job_ids = {one["jobId"] for one in signed}
+        eventually(lambda: open_jobs(user, job_ids) == 0, "all jobs ended", patience=120)
+        elapsed = time.monotonic() - began
+        events = take()
+
+    with capsys.disabled():
+        print(f"\n{FILES} files in {elapsed:.1f} s: {FILES / elapsed:.0f} files/s, from PUT to COMPLETED")
+    check_all_ended_once(user, job_ids, events)
+
+
+def consumers(stack: LocalStack) -> list[int]:
+    """The processes in which the embedded AWS runs the consumer now."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            environment = (process / "environ").read_bytes().split(b"\0")
+            if (
+                b"AWS_LAMBDA_FUNCTION_NAME=waybill-local-consume" in environment
+                and f"AWS_ENDPOINT_URL={stack.endpoint_url}".encode() in environment
+            ):
+                found.append(int(process.name))
+    return found
+
+
+@contextmanager
+def impatient(stack: LocalStack) -> Iterator[None]:
+    """Short leases and a short visibility timeout: a killed worker's work comes back within seconds."""
+    functions, sqs = stack.client("lambda"), stack.client("sqs")
+    queue = stack.outputs["QueueUrl"]
+    name = "waybill-local-consume"
+    environment = functions.get_function_configuration(FunctionName=name)["Environment"]["Variables"]
+    visibility = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["VisibilityTimeout"])["Attributes"]
+    functions.update_function_configuration(
+        FunctionName=name, Environment={"Variables": environment | {"LEASE_SECONDS": "5"}}
+    )
+    sqs.set_queue_attributes(QueueUrl=queue, Attributes={"VisibilityTimeout": "6"})
+    try:
+        yield
+    finally:
+        sqs.set_queue_attributes(QueueUrl=queue, Attributes=visibility)
+        functions.update_function_configuration(FunctionName=name, Environment={"Variables": environment})
+
+
+def test_workers_killed_in_the_middle_of_their_batches_lose_nothing(stack: LocalStack) -> None:
+    user = User(stack)
+    user.ended(user.upload(b"a warm worker to begin with")["jobId"])
+    killed = 0
+    with subscribed(stack, "killed") as take, impatient(stack):
+        signed = [user.upload(b"survivor %d" % n, filename=f"{n}.txt") for n in range(60)]
+        job_ids = {one["jobId"] for one in signed}
+        for _ in range(3):
+            eventually(lambda: consumers(stack), "a worker is running")
+            if not open_jobs(user, job_ids):
+                break
+            for pid in consumers(stack):
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+                    killed += 1
+            time.sleep(0.3)
+        eventually(lambda: open_jobs(user, job_ids) == 0, "all jobs ended", patience=120)
+        events = take()
+
+    assert killed > 0
+    check_all_ended_once(user, job_ids, events)

@@ -1,0 +1,470 @@
+"""The embedded AWS: every bridge is needed, and works; and nothing of it outlives its time.
+
+A probe says whether a server does what AWS does. MiniStack alone must fail it, or the bridge can be deleted.
+"""
+
+import io
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+from ops import embedded_aws
+from ops.children import Child
+from ops.stack import client, session
+from ops.state import CHECKOUT
+from tests.stack.user import eventually, http_call
+
+ORIGIN = "https://page.example"
+
+
+class Server:
+    """An AWS on this machine that can be stopped, killed and started again on its data."""
+
+    def __init__(self, module: str, state_dir: Path) -> None:
+        self.port = 0
+        self._module = module
+        self._state_dir = state_dir
+        self._child: Child | None = None
+
+    def start(self) -> None:
+        """On a free port, never the one before."""
+        with socket.socket() as probe:
+            probe.bind((embedded_aws.HOST, 0))
+            self.port = probe.getsockname()[1]
+        (self._state_dir / "tmp").mkdir(parents=True, exist_ok=True)
+        self._child = Child(
+            self._module,
+            ["--port", str(self.port), "--state-dir", str(self._state_dir)] if "ops" in self._module else [],
+            cwd=CHECKOUT,
+            log=self._state_dir / "log",
+            env={**embedded_aws.environment(self.port, self._state_dir, os.environ), "SHELL_SECRET": "1"},
+        )
+        eventually(self._answers, "the server answers")
+
+    def _answers(self) -> bool:
+        with socket.socket() as probe:
+            return probe.connect_ex((embedded_aws.HOST, self.port)) == 0
+
+    def stop(self) -> None:
+        if self._child:
+            self._child.stop()
+
+    def kill(self) -> None:
+        """Let it die as by kill -9, without a word to anybody."""
+        os.kill(self.pid, signal.SIGKILL)
+        eventually(lambda: self._child and self._child.exit_code is not None, "it is dead")
+
+    @property
+    def pid(self) -> int:
+        assert self._child
+        return self._child.pid
+
+    @property
+    def url(self) -> str:
+        return f"http://{embedded_aws.HOST}:{self.port}"
+
+    def client(self, service: str) -> Any:
+        return client(service, self.url)
+
+    def directory(self, name: str) -> Path:
+        made = self._state_dir / name
+        made.mkdir()
+        return made
+
+    def create_function(self, name: str, code: str) -> Any:
+        archive = io.BytesIO()
+        with zipfile.ZipFile(archive, "w") as package:
+            package.writestr("code.py", code)
+        role = self.client("iam").create_role(RoleName=name, AssumeRolePolicyDocument="{}")["Role"]
+        return self.client("lambda").create_function(
+            FunctionName=name,
+            Runtime="python3.11",
+            Handler="code.handler",
+            Role=role["Arn"],
+            Code={"ZipFile": archive.getvalue()},
+            Timeout=60,
+        )
+
+
+@pytest.fixture
+def ministack_alone(tmp_path: Path) -> Iterator[Server]:
+    server = Server("ministack", tmp_path / "alone")
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def aws(tmp_path: Path) -> Iterator[Server]:
+    server = Server("ops.embedded_aws", tmp_path / "aws")
+    server.start()
+    yield server
+    server.stop()
+
+
+# --- A REST API as `chalice deploy` describes it ------------------------------------------------------------
+
+
+def operation(function_arn: str, **more: Any) -> dict[str, Any]:
+    return {
+        "responses": {"200": {"description": "200 response"}},
+        "x-amazon-apigateway-integration": {
+            "type": "aws_proxy",
+            "httpMethod": "POST",
+            "uri": invocation_uri(function_arn),
+            "passthroughBehavior": "when_no_match",
+            "contentHandling": "CONVERT_TO_TEXT",
+            "responses": {"default": {"statusCode": "200"}},
+        },
+        **more,
+    }
+
+
+PREFLIGHT = {
+    "responses": {"200": {"description": "200 response"}},
+    "x-amazon-apigateway-integration": {
+        "type": "mock",
+        "requestTemplates": {"application/json": '{"statusCode": 200}'},
+        "passthroughBehavior": "when_no_match",
+        "contentHandling": "CONVERT_TO_TEXT",
+        "responses": {
+            "default": {
+                "statusCode": "200",
+                "responseParameters": {"method.response.header.Access-Control-Allow-Origin": f"'{ORIGIN}'"},
+            }
+        },
+    },
+}
+
+
+def definition(paths: dict[str, Any], authorizer_arn: str = "") -> bytes:
+    gate = {
+        "type": "apiKey",
+        "in": "header",
+        "name": "Authorization",
+        "x-amazon-apigateway-authtype": "custom",
+        "x-amazon-apigateway-authorizer": {"type": "token", "authorizerUri": invocation_uri(authorizer_arn)},
+    }
+    return json.dumps(
+        {
+            "swagger": "2.0",
+            "info": {"version": "1.0", "title": "waybill"},
+            "paths": paths,
+            "securityDefinitions": {"gate": gate} if authorizer_arn else {},
+            "x-amazon-apigateway-binary-media-types": ["application/octet-stream"],
+        }
+    ).encode()
+
+
+def invocation_uri(arn: str) -> str:
+    return f"arn:aws:apigateway:us-east-1:lambda:path/2015-03-31/functions/{arn}/invocations"
+
+
+def paths_of(server: Server, api_id: str) -> set[str]:
+    resources = server.client("apigateway").get_resources(restApiId=api_id)["items"]
+    return {resource["path"] for resource in resources if resource.get("resourceMethods")}
+
+
+# --- The bridges --------------------------------------------------------------------------------------------
+
+
+def functions_are_active_at_once(server: Server) -> bool:
+    server.create_function("any", "def handler(event, context): pass")
+    configuration = server.client("lambda").get_function_configuration(FunctionName="any")
+    return bool(configuration["State"] == "Active" and configuration["LastUpdateStatus"] == "Successful")
+
+
+def import_rest_api_makes_routes(server: Server) -> bool:
+    api = server.client("apigateway").import_rest_api(body=definition({"/jobs": {"get": operation("arn")}}))
+    return paths_of(server, api["id"]) == {"/jobs"}
+
+
+def put_rest_api_replaces_routes(server: Server) -> bool:
+    gateway = server.client("apigateway")
+    before, after = ({path: {"get": operation("arn")}} for path in ("/before", "/after/{id}"))
+    api = gateway.import_rest_api(body=definition(before))
+    try:
+        gateway.put_rest_api(restApiId=api["id"], mode="overwrite", body=definition(after))
+    except ClientError:
+        return False
+    return paths_of(server, api["id"]) == {"/after/{id}"}
+
+
+def a_preflight_is_answered(server: Server) -> bool:
+    """By a stack with the definition as its body: MiniStack alone has the parser, but not the call."""
+    gateway = server.client("apigateway")
+    body = definition({"/jobs": {"get": operation("arn"), "options": PREFLIGHT}})
+    api_id = gateway.import_rest_api(body=body)["id"]
+    if not paths_of(server, api_id):
+        resource = {"Type": "AWS::ApiGateway::RestApi", "Properties": {"Body": json.loads(body)}}
+        template = json.dumps({"Resources": {"Api": resource}})
+        cloudformation = server.client("cloudformation")
+        cloudformation.create_stack(StackName="preflight", TemplateBody=template)
+        cloudformation.get_waiter("stack_create_complete").wait(
+            StackName="preflight", WaiterConfig={"Delay": 0.1}
+        )
+        resources = cloudformation.describe_stack_resources(StackName="preflight")["StackResources"]
+        api_id = resources[0]["PhysicalResourceId"]
+        assert paths_of(server, api_id) == {"/jobs"}
+    gateway.create_deployment(restApiId=api_id, stageName="api")
+    answer = http_call(
+        "OPTIONS", f"{server.url}/_aws/execute-api/{api_id}/api/jobs", headers={"Origin": ORIGIN}
+    )
+    return answer.status == 200 and answer.headers.get("Access-Control-Allow-Origin") == ORIGIN
+
+
+def a_batch_needs_only_the_permission_of_its_calls(server: Server) -> bool:
+    queue = server.client("sqs").create_queue(QueueName="batches")["QueueUrl"]
+    iam = server.client("iam")
+    iam.create_user(UserName="sender")
+    statement = {"Effect": "Allow", "Action": "sqs:SendMessage", "Resource": "arn:aws:sqs:*:*:batches"}
+    policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+    iam.put_user_policy(UserName="sender", PolicyName="send", PolicyDocument=policy)
+    key = iam.create_access_key(UserName="sender")["AccessKey"]
+    sqs = client("sqs", server.url, session(key["AccessKeyId"], key["SecretAccessKey"]))
+    sqs.send_message(QueueUrl=queue, MessageBody="alone")
+    try:
+        sqs.send_message_batch(QueueUrl=queue, Entries=[{"Id": "1", "MessageBody": "in company"}])
+    except ClientError:
+        return False
+    return True
+
+
+NOTE = """
+import os, time
+def handler(event, context):
+    if "Records" in event:
+        event = {"notes": event["Records"][0]["Sns"]["Message"], "fail": True}
+    with open(os.path.join(event["notes"], str(os.getpid())), "a") as note:
+        note.write("x")
+    time.sleep(0.3)
+    if event["fail"]:
+        raise ValueError("on purpose")
+"""
+
+
+def runs(notes: Path) -> int:
+    return sum(len(note.read_text()) for note in notes.iterdir())
+
+
+def asynchronous_events_wait_for_their_turn(server: Server) -> bool:
+    notes = server.directory("notes")
+    server.create_function("note", NOTE)
+    for _ in range(12):
+        server.client("lambda").invoke(
+            FunctionName="note",
+            InvocationType="Event",
+            Payload=json.dumps({"notes": str(notes), "fail": False}).encode(),
+        )
+    eventually(lambda: runs(notes) == 12, "every event has its run")
+    return len(list(notes.iterdir())) <= embedded_aws.ASYNCHRONOUS_CONCURRENCY
+
+
+def sns_tries_a_failing_function_three_times(server: Server) -> bool:
+    notes = server.directory("notes")
+    function = server.create_function("note", NOTE)
+    sns = server.client("sns")
+    topic = sns.create_topic(Name="news")["TopicArn"]
+    sns.subscribe(TopicArn=topic, Protocol="lambda", Endpoint=function["FunctionArn"])
+    sns.publish(TopicArn=topic, Message=str(notes))
+    deadline = time.monotonic() + 6
+    while runs(notes) < 3 and time.monotonic() < deadline:
+        time.sleep(0.1)
+    return runs(notes) == 3
+
+
+def state_survives_a_kill(server: Server) -> bool:
+    server.client("sqs").create_queue(QueueName="kept")
+    time.sleep(2 * embedded_aws.CHECKPOINT_SECONDS)
+    server.kill()
+    server.start()
+    return bool(server.client("sqs").list_queues().get("QueueUrls"))
+
+
+def queues_follow_the_port(server: Server) -> bool:
+    server.client("sqs").create_queue(QueueName="moving")
+    server.stop()
+    server.start()
+    url: str = server.client("sqs").get_queue_url(QueueName="moving")["QueueUrl"]
+    return url.startswith(server.url)
+
+
+Probe = Callable[[Server], bool]
+BRIDGES: list[tuple[Probe, str]] = [
+    (functions_are_active_at_once, "make_functions_active_at_once"),
+    (import_rest_api_makes_routes, "serve_rest_api_definitions, its ImportRestApi,"),
+    (put_rest_api_replaces_routes, "serve_rest_api_definitions, its PutRestApi,"),
+    (a_preflight_is_answered, "_put_whole_integration"),
+    (a_batch_needs_only_the_permission_of_its_calls, "authorize_batches_as_single_calls"),
+    (asynchronous_events_wait_for_their_turn, "queue_asynchronous_events, its turns,"),
+    (sns_tries_a_failing_function_three_times, "queue_asynchronous_events, its delivery from SNS,"),
+    (state_survives_a_kill, "checkpoint_state"),
+    (queues_follow_the_port, "move_to_port"),
+]
+each_bridge = pytest.mark.parametrize(
+    ("probe", "bridge"), BRIDGES, ids=[probe.__name__ for probe, _ in BRIDGES]
+)
+
+
+@each_bridge
+def test_ministack_alone_still_needs_the_bridge(ministack_alone: Server, probe: Probe, bridge: str) -> None:
+    assert not probe(ministack_alone), f"{bridge} can be deleted: MiniStack does this by itself now"
+
+
+@each_bridge
+def test_the_bridge_carries(aws: Server, probe: Probe, bridge: str) -> None:
+    assert probe(aws), f"{bridge} does not do its work"
+
+
+ECHO = "def handler(event, context): return {key: event[key] for key in ('body', 'isBase64Encoded')} | " + (
+    "{'statusCode': 200, 'headers': {'Content-Type': 'application/octet-stream'}}"
+)
+GATE = """
+def handler(event, context):
+    effect = "Allow" if event["authorizationToken"] == "Bearer good" else "Deny"
+    statement = {"Effect": effect, "Action": "execute-api:Invoke", "Resource": "*"}
+    return {"principalId": "me", "policyDocument": {"Version": "2012-10-17", "Statement": [statement]}}
+"""
+
+
+@pytest.mark.parametrize("deployments", [1, 2])
+def test_an_imported_api_serves_bytes_and_asks_its_authorizer(aws: Server, deployments: int) -> None:
+    echo, gate = (
+        aws.create_function(name, code)["FunctionArn"] for name, code in (("echo", ECHO), ("gate", GATE))
+    )
+    body = definition({"/bytes": {"post": operation(echo, security=[{"gate": []}])}}, gate)
+    gateway = aws.client("apigateway")
+    api_id = gateway.import_rest_api(body=body)["id"]
+    if deployments == 2:
+        gateway.put_rest_api(restApiId=api_id, mode="overwrite", body=body)
+    gateway.create_deployment(restApiId=api_id, stageName="api")
+
+    def send(**headers: str) -> Any:
+        every = {"Content-Type": "application/octet-stream", "Accept": "application/octet-stream", **headers}
+        return http_call("POST", f"{aws.url}/_aws/execute-api/{api_id}/api/bytes", bytes(range(256)), every)
+
+    assert send().status == 401
+    assert send(Authorization="Bearer bad").status == 403
+    answer = send(Authorization="Bearer good")
+    assert (answer.status, answer.body) == (200, bytes(range(256)))
+    assert len(gateway.get_authorizers(restApiId=api_id)["items"]) == 1
+
+
+def test_a_state_that_changes_while_it_is_copied_is_copied_again() -> None:
+    copies = iter([RuntimeError("dictionary changed size during iteration"), {"queues": {}}])
+
+    def copy() -> Any:
+        outcome = next(copies)
+        if isinstance(outcome, RuntimeError):
+            raise outcome
+        return outcome
+
+    assert embedded_aws._steady(copy)() == {"queues": {}}
+
+
+# --- What it promises besides -------------------------------------------------------------------------------
+
+
+def test_iam_is_enforced(aws: Server) -> None:
+    iam = aws.client("iam")
+    iam.create_user(UserName="nobody")
+    key = iam.create_access_key(UserName="nobody")["AccessKey"]
+    nobody = client("sqs", aws.url, session(key["AccessKeyId"], key["SecretAccessKey"]))
+    with pytest.raises(ClientError, match="AccessDenied"):
+        nobody.list_queues()
+
+
+def test_functions_see_nothing_of_the_shell(aws: Server) -> None:
+    aws.create_function("see", "import os\ndef handler(event, context): return dict(os.environ)")
+    seen = json.load(aws.client("lambda").invoke(FunctionName="see")["Payload"])
+    assert seen["AWS_LAMBDA_FUNCTION_NAME"] == "see"
+    assert "SHELL_SECRET" not in seen
+
+
+def alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    # A zombie has ended; only nobody has asked yet how.
+    return ") Z " not in Path(f"/proc/{pid}/stat").read_text() if Path("/proc/self").exists() else True
+
+
+ENDLESS = """
+import os
+def handler(event, context):
+    with open(event, "w") as note:
+        note.write(str(os.getpid()))
+    while True:
+        pass
+"""
+
+
+def start_endless_function(server: Server, note: Path) -> int:
+    """The process id of a worker that will not end by itself."""
+    server.create_function("endless", ENDLESS)
+    server.client("lambda").invoke(
+        FunctionName="endless", InvocationType="Event", Payload=json.dumps(str(note)).encode()
+    )
+    pid = eventually(lambda: note.read_text() if note.exists() else "", "the function runs")
+    return int(pid)
+
+
+def test_stopping_ends_a_function_that_would_not_end(aws: Server, tmp_path: Path) -> None:
+    worker = start_endless_function(aws, tmp_path / "pid")
+    aws.stop()
+    eventually(lambda: not alive(worker), "the worker is gone", 5)
+
+
+def test_stopping_ends_the_workers_of_a_server_that_was_killed(aws: Server, tmp_path: Path) -> None:
+    worker = start_endless_function(aws, tmp_path / "pid")
+    aws.kill()
+    aws.stop()
+    eventually(lambda: not alive(worker), "the worker is gone", 5)
+
+
+STARTER = """
+import os, sys, time
+from pathlib import Path
+from ops.children import Child
+port, state_dir = sys.argv[1:]
+child = Child("ops.embedded_aws", ["--port", port, "--state-dir", state_dir],
+              cwd=Path.cwd(), log=Path(state_dir) / "log", env=os.environ)
+print(child.pid, flush=True)
+time.sleep(600)
+"""
+
+
+def test_it_ends_with_its_parent_and_saves_its_state(tmp_path: Path) -> None:
+    server = Server("ops.embedded_aws", tmp_path)
+    server.start()
+    port = server.port
+    server.stop()
+    parent = subprocess.Popen(
+        [sys.executable, "-c", STARTER, str(port), str(tmp_path)],
+        cwd=CHECKOUT,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert parent.stdout
+    pid = int(parent.stdout.readline())
+    eventually(server._answers, "the server answers")
+    worker = start_endless_function(server, tmp_path / "pid")
+    server.client("sqs").create_queue(QueueName="kept")
+    parent.kill()
+    parent.wait()
+    eventually(lambda: not alive(pid) and not alive(worker), "server and worker are gone", 10)
+    server.start()
+    assert server.client("sqs").list_queues()["QueueUrls"]
+    server.stop()

@@ -1,0 +1,109 @@
+"""What unit tests share: valid settings, and a mocked AWS that holds what they name.
+
+moto enforces no signature, no expiry and no IAM: what depends on those is tested in `tests/stack`.
+"""
+
+import json
+import os
+from collections.abc import Iterator
+from typing import Final
+
+import pytest
+from moto import mock_aws
+
+from chalicelib import clients
+from chalicelib import settings as settings_module
+from chalicelib.settings import Settings
+
+ACCOUNT = "123456789012"  # moto's own
+REGION: Final = "eu-central-1"  # not us-east-1, whose S3 forgives more than any other region's
+
+
+@pytest.fixture
+def env(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """A complete environment, in force for the test; whatever the shell says of AWS is not."""
+    for name in os.environ:
+        if name.startswith("AWS_"):
+            monkeypatch.delenv(name)
+    values = {
+        "BUCKET_NAME": f"waybill-test-{ACCOUNT}",
+        "UPLOAD_PREFIX": "uploads/",
+        "INCOMING_PREFIX": "incoming/",
+        "PROCESSED_PREFIX": "processed/",
+        "REJECTED_PREFIX": "rejected/",
+        "FAILED_PREFIX": "failed/",
+        "EXPIRES_IN": "900",
+        "JOBS_TABLE": "waybill-test-jobs",
+        "EVENTS_TABLE": "waybill-test-events",
+        "WEBHOOKS_TABLE": "waybill-test-webhooks",
+        "QUEUE_URL": f"https://sqs.{REGION}.amazonaws.com/{ACCOUNT}/waybill-test-jobs",
+        "TOPIC_ARN": f"arn:aws:sns:{REGION}:{ACCOUNT}:waybill-test-events",
+        "AUTH_MODE": "none",
+        "MAX_UPLOAD_BYTES": "5368709120",
+        "LIGHT_LIMIT_BYTES": "67108864",
+        "LEASE_SECONDS": "90",
+        "MAX_ATTEMPTS": "5",
+        "SWEEP_AFTER_SECONDS": "900",
+        "RETENTION_DAYS": "0",
+        "MAX_EVENTS": "10000",
+        "WEBHOOK_ALLOW_INSECURE": "false",
+        "AWS_REGION": REGION,
+        "AWS_DEFAULT_REGION": REGION,
+        "AWS_ACCESS_KEY_ID": "testing",
+        "AWS_SECRET_ACCESS_KEY": "testing",
+        # An SDK that finds a profile on the machine would read region and endpoint from there.
+        "AWS_CONFIG_FILE": os.devnull,
+        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+        "AWS_EC2_METADATA_DISABLED": "true",
+    }
+    for name, value in values.items():
+        monkeypatch.setenv(name, value)
+    return values
+
+
+@pytest.fixture
+def settings(env: dict[str, str]) -> Iterator[Settings]:
+    settings_module.get.cache_clear()
+    yield Settings.from_env(env)
+    settings_module.get.cache_clear()
+
+
+@pytest.fixture
+def aws(settings: Settings) -> Iterator[Settings]:
+    """The settings, and behind them a bucket, three tables, two queues and a topic."""
+    with mock_aws():
+        clients.reset()
+        _make_resources(settings)
+        yield settings
+        clients.reset()
+
+
+def _make_resources(settings: Settings) -> None:
+    clients.s3().create_bucket(
+        Bucket=settings.bucket, CreateBucketConfiguration={"LocationConstraint": REGION}
+    )
+    for table, sort_key in (
+        (settings.jobs_table, "jobId"),
+        (settings.events_table, "pk"),
+        (settings.webhooks_table, "webhookId"),
+    ):
+        clients.dynamodb().create_table(
+            TableName=table,
+            BillingMode="PAY_PER_REQUEST",
+            AttributeDefinitions=[
+                {"AttributeName": "owner", "AttributeType": "S"},
+                {"AttributeName": sort_key, "AttributeType": "S"},
+            ],
+            KeySchema=[
+                {"AttributeName": "owner", "KeyType": "HASH"},
+                {"AttributeName": sort_key, "KeyType": "RANGE"},
+            ],
+        )
+    sqs = clients.sqs()
+    dead = sqs.create_queue(QueueName=f"{settings.queue_name}-dead")["QueueUrl"]
+    dead_arn = sqs.get_queue_attributes(QueueUrl=dead, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    sqs.create_queue(
+        QueueName=settings.queue_name,
+        Attributes={"RedrivePolicy": json.dumps({"deadLetterTargetArn": dead_arn, "maxReceiveCount": 5})},
+    )
+    clients.sns().create_topic(Name=settings.topic_arn.rsplit(":", 1)[-1])

@@ -1,0 +1,252 @@
+"""Settings: each variable by itself, what must fit together, and what an error may show."""
+
+from dataclasses import FrozenInstanceError
+
+import pytest
+
+from chalicelib import settings as settings_module
+from chalicelib.errors import SettingsError
+from chalicelib.settings import GiB, MiB, Settings
+
+REQUIRED = [
+    "BUCKET_NAME",
+    "JOBS_TABLE",
+    "EVENTS_TABLE",
+    "WEBHOOKS_TABLE",
+    "QUEUE_URL",
+    "TOPIC_ARN",
+    "AUTH_MODE",
+]
+
+PREFIXES = ["UPLOAD_PREFIX", "INCOMING_PREFIX", "PROCESSED_PREFIX", "REJECTED_PREFIX", "FAILED_PREFIX"]
+
+
+def problem(env: dict[str, str], **changes: str) -> str:
+    """What is said of an environment with these changes."""
+    with pytest.raises(SettingsError) as caught:
+        Settings.from_env(env | changes)
+    return caught.value.message
+
+
+def without(env: dict[str, str], *names: str) -> dict[str, str]:
+    return {name: value for name, value in env.items() if name not in names}
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "attribute", "expected"),
+    [
+        ("BUCKET_NAME", "my.bucket-1", "bucket", "my.bucket-1"),
+        ("UPLOAD_PREFIX", "in-box/", "upload_prefix", "in-box/"),
+        ("INCOMING_PREFIX", "drops/", "incoming_prefix", "drops/"),
+        ("PROCESSED_PREFIX", "done/", "processed_prefix", "done/"),
+        ("REJECTED_PREFIX", "no_good/", "rejected_prefix", "no_good/"),
+        ("FAILED_PREFIX", "broken/", "failed_prefix", "broken/"),
+        ("JOBS_TABLE", "a.b_c-1", "jobs_table", "a.b_c-1"),
+        ("EVENTS_TABLE", "events", "events_table", "events"),
+        ("WEBHOOKS_TABLE", "hooks", "webhooks_table", "hooks"),
+        (
+            "QUEUE_URL",
+            "http://127.0.0.1:4566/000000000000/q",
+            "queue_url",
+            "http://127.0.0.1:4566/000000000000/q",
+        ),
+        ("TOPIC_ARN", "arn:aws-cn:sns:cn-north-1:1" + "0" * 11 + ":t", "topic_arn", None),
+        ("AWS_REGION", "us-gov-west-1", "region", "us-gov-west-1"),
+        ("AWS_REGION", "eusc-de-east-1", "region", "eusc-de-east-1"),
+        ("AWS_ENDPOINT_URL", "http://127.0.0.1:4566", "endpoint_url", "http://127.0.0.1:4566"),
+        ("AWS_ENDPOINT_URL", "http://[::1]:4566/", "endpoint_url", "http://[::1]:4566/"),
+        ("PUBLIC_URL", "https://api.example.com/v1", "public_url", "https://api.example.com/v1"),
+        ("AUTH_MODE", "none", "auth_mode", "none"),
+        ("EXPIRES_IN", "1", "expires_in", 1),
+        ("EXPIRES_IN", "604800", "expires_in", 604_800),
+        ("MAX_UPLOAD_BYTES", "1", "max_upload_bytes", 1),
+        ("MAX_UPLOAD_BYTES", str(5 * GiB), "max_upload_bytes", 5 * GiB),
+        ("LIGHT_LIMIT_BYTES", "1024", "light_limit_bytes", 1024),
+        ("LEASE_SECONDS", "5", "lease_seconds", 5),
+        ("MAX_ATTEMPTS", "1", "max_attempts", 1),
+        ("SWEEP_AFTER_SECONDS", "1", "sweep_after_seconds", 1),
+        ("RETENTION_DAYS", "0", "retention_days", 0),
+        ("RETENTION_DAYS", "30", "retention_days", 30),
+        ("MAX_EVENTS", "1", "max_events", 1),
+        ("WEBHOOK_ALLOW_INSECURE", "true", "webhook_allow_insecure", True),
+        ("WEBHOOK_ALLOW_INSECURE", "false", "webhook_allow_insecure", False),
+    ],
+)
+def test_a_valid_value_is_taken(
+    env: dict[str, str], name: str, value: str, attribute: str, expected: object
+) -> None:
+    read = Settings.from_env(env | {name: value})
+
+    assert getattr(read, attribute) == (value if expected is None else expected)
+
+
+@pytest.mark.parametrize("name", REQUIRED)
+@pytest.mark.parametrize("value", [None, ""])
+def test_a_setting_without_a_default_must_be_set(env: dict[str, str], name: str, value: str | None) -> None:
+    """An empty one counts as unset, as deployment tools often leave it."""
+    changed = without(env, name) if value is None else env | {name: value}
+
+    assert problem(changed).startswith(f"{name} is not set")
+
+
+def test_the_region_must_be_set(env: dict[str, str]) -> None:
+    assert "AWS_DEFAULT_REGION is not set" in problem(without(env, "AWS_REGION", "AWS_DEFAULT_REGION"))
+
+
+def test_all_others_have_the_defaults_that_are_documented(env: dict[str, str]) -> None:
+    read = Settings.from_env({name: env[name] for name in [*REQUIRED, "AWS_REGION"]})
+
+    assert read.open_prefixes == ("uploads/", "incoming/")
+    assert read.ended_prefixes == ("processed/", "rejected/", "failed/")
+    assert (read.expires_in, read.lease_seconds, read.max_attempts) == (900, 90, 5)
+    assert (read.max_upload_bytes, read.light_limit_bytes) == (5 * GiB, 64 * MiB)
+    assert (read.sweep_after_seconds, read.retention_days, read.max_events) == (900, 0, 10_000)
+    assert (read.endpoint_url, read.public_url, read.webhook_allow_insecure) == (None, None, False)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("BUCKET_NAME", "Upper-Case"),
+        ("BUCKET_NAME", "a"),
+        ("BUCKET_NAME", "a" * 64),
+        ("BUCKET_NAME", "two..dots"),
+        ("BUCKET_NAME", "waybill--euw1-az1--x-s3"),
+        ("BUCKET_NAME", "bucket\n"),
+        ("JOBS_TABLE", "ab"),
+        ("EVENTS_TABLE", "a table"),
+        ("WEBHOOKS_TABLE", "a" * 256),
+        ("QUEUE_URL", "waybill-jobs"),
+        ("QUEUE_URL", "https://sqs.eu-central-1.amazonaws.com"),
+        ("QUEUE_URL", "https://sqs.eu-central-1.amazonaws.com/1/jobs.fifo"),
+        ("TOPIC_ARN", "waybill-events"),
+        ("TOPIC_ARN", "arn:aws:sns:eu-central-1:123456789012:topic:subscription"),
+        ("TOPIC_ARN", "arn:aws:sns:eu-central-1:12345678901٣:topic"),
+        ("AWS_REGION", "Frankfurt"),
+        ("AWS_REGION", "eu-central"),
+        ("AWS_ENDPOINT_URL", "127.0.0.1:4566"),
+        ("AWS_ENDPOINT_URL", "ftp://127.0.0.1"),
+        ("AWS_ENDPOINT_URL", "http://localhost:4566/?x=1"),
+        ("AWS_ENDPOINT_URL_S3", "localhost"),
+        ("PUBLIC_URL", "api.example.com"),
+        ("PUBLIC_URL", "https://api.example.com/#top"),
+        ("AUTH_MODE", "None"),
+        ("AUTH_MODE", "off"),
+        ("EXPIRES_IN", "0"),
+        ("EXPIRES_IN", "604801"),
+        ("MAX_UPLOAD_BYTES", "0"),
+        ("MAX_UPLOAD_BYTES", str(5 * GiB + 1)),
+        ("LIGHT_LIMIT_BYTES", str(512 * MiB + 1)),
+        ("LEASE_SECONDS", "4"),
+        ("MAX_ATTEMPTS", "0"),
+        ("MAX_ATTEMPTS", "101"),
+        ("SWEEP_AFTER_SECONDS", "0"),
+        ("RETENTION_DAYS", "-1"),
+        ("MAX_EVENTS", "0"),
+        ("WEBHOOK_ALLOW_INSECURE", "yes"),
+        ("WEBHOOK_ALLOW_INSECURE", "True"),
+    ],
+)
+def test_a_wrong_value_is_refused_by_name(env: dict[str, str], name: str, value: str) -> None:
+    said = problem(env, **{name: value})
+
+    assert said.startswith(f"{name} is ")
+    assert "it takes " in said
+
+
+@pytest.mark.parametrize("value", ["ten", "1.5", "9_00", "+900", " 900", "٩٠٠", "0x10", "1" * 5000])
+def test_a_number_is_plain_digits(env: dict[str, str], value: str) -> None:
+    assert problem(env, EXPIRES_IN=value).startswith("EXPIRES_IN is ")
+
+
+@pytest.mark.parametrize("name", PREFIXES)
+@pytest.mark.parametrize("value", ["work", "/work/", "a/b/", "/", "../", "wörk/", "work /", "w" * 65 + "/"])
+def test_a_prefix_is_one_segment_and_a_slash(env: dict[str, str], name: str, value: str) -> None:
+    assert problem(env, **{name: value}).startswith(f"{name} is ")
+
+
+@pytest.mark.parametrize("one", PREFIXES)
+@pytest.mark.parametrize("other", PREFIXES)
+def test_two_equal_prefixes_are_refused_by_name(env: dict[str, str], one: str, other: str) -> None:
+    """What ends where it began would begin again, for ever."""
+    if one == other:
+        assert getattr(Settings.from_env(env | {one: "same/"}), one.lower()) == "same/"
+        return
+
+    said = problem(env, **{one: "same/", other: "same/"})
+
+    assert one in said
+    assert other in said
+
+
+def test_the_sdk_s_own_variables_are_taken_in_the_sdk_s_order(env: dict[str, str]) -> None:
+    read = Settings.from_env(
+        env
+        | {
+            "AWS_REGION": "eu-west-1",
+            "AWS_DEFAULT_REGION": "us-east-1",
+            "AWS_ENDPOINT_URL": "http://general",
+            "AWS_ENDPOINT_URL_S3": "http://special",
+        }
+    )
+
+    assert (read.region, read.endpoint_url) == ("eu-west-1", "http://special")
+    assert (
+        Settings.from_env(env | {"AWS_REGION": "", "AWS_DEFAULT_REGION": "us-east-2"}).region == "us-east-2"
+    )
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "http://admin:hunter2@localhost:4566",
+        "http://admin:hunter2/with@slash@localhost",
+        "admin:hunter2@localhost",
+        "http://localhost:4566/?password=hunter2",
+        "localhost?token=hunter2@x",
+    ],
+)
+def test_an_error_shows_no_password(env: dict[str, str], value: str) -> None:
+    for name in ("AWS_ENDPOINT_URL", "PUBLIC_URL", "QUEUE_URL"):
+        said = problem(env, **{name: value})
+
+        assert said.startswith(f"{name} is ")
+        assert "hunter2" not in said
+
+
+def test_an_error_does_not_repeat_a_wall_of_text(env: dict[str, str]) -> None:
+    assert len(problem(env, BUCKET_NAME="X" * 10_000)) < 200
+
+
+def test_the_credentials_are_no_setting(env: dict[str, str]) -> None:
+    read = Settings.from_env(env | {"AWS_SECRET_ACCESS_KEY": "hunter2", "AWS_SESSION_TOKEN": "hunter2"})
+
+    assert "hunter2" not in repr(read)
+
+
+def test_the_queue_s_name_is_the_end_of_its_url(env: dict[str, str]) -> None:
+    assert Settings.from_env(env).queue_name == "waybill-test-jobs"
+
+
+def test_settings_do_not_change(settings: Settings) -> None:
+    with pytest.raises(FrozenInstanceError):
+        settings.bucket = "another"  # type: ignore[misc]
+
+
+def test_the_environment_is_read_once(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = settings_module.get()
+    monkeypatch.setenv("BUCKET_NAME", "another-bucket")
+
+    assert settings_module.get() is first
+    assert first == settings
+
+
+def test_a_failed_reading_is_not_kept(env: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    settings_module.get.cache_clear()
+    monkeypatch.delenv("BUCKET_NAME")
+    with pytest.raises(SettingsError):
+        settings_module.get()
+    monkeypatch.setenv("BUCKET_NAME", env["BUCKET_NAME"])
+
+    assert settings_module.get().bucket == env["BUCKET_NAME"]
+    settings_module.get.cache_clear()

@@ -1,0 +1,106 @@
+"""Logs: one JSON object a line, on standard output, whatever is in it."""
+
+import json
+import logging
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from chalicelib import telemetry
+from chalicelib.telemetry import log, owner_hash
+
+
+@pytest.fixture
+def fresh_logger() -> Iterator[None]:
+    """The logger's handler keeps the standard output that it first saw."""
+
+    def forget() -> None:
+        telemetry._logger.cache_clear()
+        logging.getLogger("waybill.telemetry").handlers.clear()
+
+    forget()
+    yield
+    forget()
+
+
+@pytest.fixture
+def lines(fresh_logger: None, capsys: pytest.CaptureFixture[str]) -> Any:
+    del fresh_logger
+
+    def read() -> list[Any]:
+        captured = capsys.readouterr()
+        assert captured.err == ""
+        return [json.loads(line) for line in captured.out.splitlines()]
+
+    return read
+
+
+def test_a_line_holds_the_level_the_event_and_its_fields(lines: Any) -> None:
+    log("job.ended", jobId="1", size=5, status="COMPLETED")
+
+    assert lines() == [
+        {"level": "info", "event": "job.ended", "jobId": "1", "size": 5, "status": "COMPLETED"}
+    ]
+
+
+def test_what_is_none_is_left_out_and_what_is_merely_empty_is_not(lines: Any) -> None:
+    log("e", absent=None, zero=0, empty="", no=False)
+
+    assert lines() == [{"level": "info", "event": "e", "zero": 0, "empty": "", "no": False}]
+
+
+def test_the_level_can_be_raised(lines: Any) -> None:
+    log("e", level=logging.ERROR)
+    log("e", level=logging.WARNING)
+
+    assert [line["level"] for line in lines()] == ["error", "warning"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["two\nlines", "\u2028", "\u202egnp.exe", "\ud800", "\x1b[31mred", "é 東京 🎉", '"}, {"a": "', "\x00"],
+)
+def test_no_text_breaks_a_line_or_the_terminal(lines: Any, text: str) -> None:
+    log("e", text=text)
+
+    assert lines() == [{"level": "info", "event": "e", "text": text}]
+
+
+def test_all_that_goes_out_is_printable_ascii(fresh_logger: None, capsys: pytest.CaptureFixture[str]) -> None:
+    del fresh_logger
+
+    log("e", text="\x1b\u202e\ud800é\u2028")
+
+    line = capsys.readouterr().out.removesuffix("\n")
+    assert line.isascii()
+    assert line.isprintable()
+
+
+def test_a_value_that_is_no_json_is_written_as_text(lines: Any) -> None:
+    log("e", when=datetime(2026, 5, 4, tzinfo=UTC), error=ValueError("x"))
+
+    assert lines() == [{"level": "info", "event": "e", "when": "2026-05-04 00:00:00+00:00", "error": "x"}]
+
+
+def test_chalice_s_own_logger_does_not_write_the_line_again(lines: Any) -> None:
+    """Chalice gives the logger of the app's name a handler, and Lambda gives one to the root."""
+    handlers = [logging.StreamHandler(), logging.StreamHandler()]
+    loggers = [logging.getLogger("waybill"), logging.getLogger()]
+    for logger, handler in zip(loggers, handlers, strict=True):
+        logger.addHandler(handler)
+    try:
+        log("e", level=logging.ERROR)
+    finally:
+        for logger, handler in zip(loggers, handlers, strict=True):
+            logger.removeHandler(handler)
+
+    assert len(lines()) == 1
+
+
+def test_owners_can_be_told_apart_but_not_known() -> None:
+    assert owner_hash("alice@example.com") == owner_hash("alice@example.com")
+    assert owner_hash("alice@example.com") != owner_hash("bob@example.com")
+    assert "alice" not in owner_hash("alice@example.com")
+    assert len(owner_hash("_")) == 12

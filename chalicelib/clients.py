@@ -1,6 +1,6 @@
 """AWS clients, made on first use and never at import: `/presign` needs none of them.
 
-The only module that imports boto3.
+The only module that imports boto3, but for `items`, which needs its types of attributes.
 """
 
 import os

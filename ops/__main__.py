@@ -55,7 +55,14 @@ def main() -> int:
     ls_parser.set_defaults(command=ls)
 
     options = parser.parse_args()
-    code: int = options.command(options)
+    try:
+        code: int = options.command(options)
+    except ModuleNotFoundError as error:
+        print(
+            f"error: {error.name} is not installed for {sys.executable}; `make` sets everything up",
+            file=sys.stderr,
+        )
+        return 1
     return code
 
 
@@ -88,7 +95,7 @@ def run(options: argparse.Namespace) -> int:
 def demo(_options: argparse.Namespace) -> int:
     """Send real files through a local stack of its own and tell each one's way."""
     from ops import demo as tours
-    from ops.stack import StackError
+    from ops.state import StackError
 
     try:
         _interrupt_once_on(signal.SIGINT, signal.SIGTERM, signal.SIGHUP)

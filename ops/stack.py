@@ -27,9 +27,6 @@ STACK_NAME = f"waybill-{STAGE}"
 HTTP_USER = f"waybill-{STAGE}-http"
 API_GATEWAY_STAGE = "api"
 
-AWS_PORT = 4566
-HTTP_PORT = 8000
-
 # MiniStack's root; it can do everything.
 ROOT_KEYS = ("test", "test")
 

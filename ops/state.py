@@ -1,6 +1,6 @@
 """The directory in which a checkout's local stack keeps its data.
 
-`python -m ops.state` says where it is, `python -m ops.state clear` empties it; both need Python and no package.
+`python -m ops.state` says where it is, `python -m ops.state clear` empties it. Nothing need be installed.
 """
 
 import fcntl

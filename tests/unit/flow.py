@@ -9,6 +9,7 @@ import json
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from functools import lru_cache
 from types import SimpleNamespace
 from typing import Any, Literal
@@ -18,8 +19,9 @@ import boto3
 import pytest
 from botocore.client import BaseClient
 from botocore.exceptions import ReadTimeoutError
+from moto.core.botocore_stubber import BotocoreStubber
 
-from chalicelib import clients, consumer, events, intake, items, jobs, keys, pipeline, sweeper
+from chalicelib import clients, consumer, events, intake, items, jobs, keys, notifications, pipeline, sweeper
 from chalicelib.jobs import Job, Status, Upload
 from chalicelib.ledger import Ledger
 from chalicelib.settings import Settings
@@ -67,6 +69,7 @@ class Calls:
         self._bystander = bystander("s3", settings.region)
         self._lock = threading.Lock()
         self._spoil: tuple[int, When, Callable[[], Any]] | None = None
+        self._refusals: dict[str, Callable[[], Any]] = {}
         self._dead = False
         self._meanwhile: list[tuple[When, str, Callable[[], object]]] = []
         for client in (clients.s3(), clients.dynamodb(), clients.sqs(), clients.sns()):
@@ -96,9 +99,18 @@ class Calls:
         when: When = "after" if fault == "answer lost" else "before"
         self._spoil = (len(self.made) + number, when, FAULTS[fault])
 
+    def fail_next(self, operation: str, fault: str = "server error") -> None:
+        """Let the next call of an operation fail, before it leaves."""
+        self._refusals[operation] = FAULTS[fault]
+
+    @property
+    def triggered(self) -> bool:
+        """Whether the call that was to be spoilt has come."""
+        return self._spoil is None
+
     def revive(self) -> bool:
         """Let calls through again; whether the call that was to be spoilt has come at all."""
-        came = self._spoil is None
+        came = self.triggered
         self._spoil, self._dead = None, False
         return came
 
@@ -111,6 +123,8 @@ class Calls:
                 raise Killed("dead already")
             self.made.append(model.name)
         self._let_happen("before", model.name)
+        if refuse := self._refusals.pop(model.name, None):
+            return refuse()
         return self._spoilt("before") or self._conditional_copy(model.name, params)
 
     def _after(self, model: Any, parsed: Any, **_: Any) -> None:
@@ -185,11 +199,14 @@ class Flow:
         self._sqs = bystander("sqs", settings.region)
         self._sequencers = itertools.count(0x10)
         self._waiting: list[dict[str, Any]] = []
+        self._received: set[str] = set()
         self._published: list[dict[str, Any]] = []
         self._subscription = self._subscribe()
         for module in (intake, pipeline, sweeper):
             monkeypatch.setattr(module, "open_ledger", self._open_ledger)
-        monkeypatch.setattr(sweeper, "time", SimpleNamespace(time=self.clock))
+        for module in (pipeline, sweeper):
+            monkeypatch.setattr(module, "time", SimpleNamespace(time=self.clock))
+        _one_request_at_a_time(monkeypatch)
         self.calls = Calls(settings)
 
     # --- what arrives
@@ -239,11 +256,23 @@ class Flow:
         while found := self._sqs.receive_message(
             QueueUrl=self.settings.queue_url, MaxNumberOfMessages=10, VisibilityTimeout=3600
         ).get("Messages"):
+            # A message that was given back would be seen twice, as moto's queue goes by the real time.
+            new = [message for message in found if message["MessageId"] not in self._received]
+            self._received.update(message["MessageId"] for message in new)
             self._waiting += [
                 {"messageId": m["MessageId"], "receiptHandle": m["ReceiptHandle"], "body": m["Body"]}
-                for m in found
+                for m in new
             ]
         return self._waiting
+
+    def queue_size(self) -> int:
+        """Messages on the queue, in flight or not."""
+        attributes = self._sqs.get_queue_attributes(QueueUrl=self.settings.queue_url, AttributeNames=["All"])[
+            "Attributes"
+        ]
+        return int(attributes["ApproximateNumberOfMessages"]) + int(
+            attributes["ApproximateNumberOfMessagesNotVisible"]
+        )
 
     def send(self, body: str) -> None:
         self._sqs.send_message(QueueUrl=self.settings.queue_url, MessageBody=body)
@@ -260,6 +289,8 @@ class Flow:
         except BaseException:
             self._forget(self._deleted())
             raise
+        for record in batch:
+            self._sqs.delete_message(QueueUrl=self.settings.queue_url, ReceiptHandle=record["receiptHandle"])
         self._forget({record["receiptHandle"] for record in batch})
 
     def run(self, key: str, body: bytes, **extra: Any) -> Job:
@@ -270,6 +301,14 @@ class Flow:
 
     def sweep(self, seconds_left: Callable[[], float] = lambda: float("inf")) -> dict[str, int]:
         return dict(sweeper.sweep(self.settings, seconds_left))
+
+    def list_in_pages_of(self, count: int) -> None:
+        """Have S3 list fewer objects at a time than its thousand."""
+
+        def ask_for_fewer(params: dict[str, Any], **_: Any) -> Any:
+            return params | {"MaxKeys": count}
+
+        clients.s3().meta.events.register("provide-client-params.s3.ListObjectsV2", ask_for_fewer)
 
     def let_pass_until_swept(self) -> None:
         """Long enough for any lease to run out, and for the sweep to look at what lies open."""
@@ -316,8 +355,11 @@ class Flow:
 
     def objects(self, prefix: str = "") -> dict[str, bytes]:
         """Every object under a prefix, with its content."""
+        return {key: self.content(key) for key in self.object_keys(prefix)}
+
+    def object_keys(self, prefix: str = "") -> list[str]:
         found = self.s3.list_objects_v2(Bucket=self.settings.bucket, Prefix=prefix).get("Contents", [])
-        return {entry["Key"]: self.content(entry["Key"]) for entry in found}
+        return [entry["Key"] for entry in found]
 
     def content(self, key: str) -> bytes:
         body: bytes = self.s3.get_object(Bucket=self.settings.bucket, Key=key)["Body"].read()
@@ -342,6 +384,11 @@ class Flow:
                 self._published.append(json.loads(message["Body"]))
                 self._sqs.delete_message(QueueUrl=self._subscription, ReceiptHandle=message["ReceiptHandle"])
         return self._published
+
+    def event_id(self, job: Job, status: Status | None = None, run: int | None = None) -> str:
+        """The id of the event for the end of a job; with another status or run, of another end of it."""
+        end = replace(job, status=status or job.status, run=run or job.run)
+        return str(notifications.event(self.settings, end)["id"])
 
     def published_ids(self, job_id: str | None = None) -> list[str]:
         return [event["id"] for event in self.published() if job_id in (None, event["subject"])]
@@ -368,6 +415,17 @@ class Flow:
 
     def _forget(self, receipts: set[str]) -> None:
         self._waiting = [record for record in self._waiting if record["receiptHandle"] not in receipts]
+
+
+def _one_request_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """moto checks a condition and writes in two steps; no thread gets in between on AWS, so none may here."""
+    lock, process = threading.RLock(), BotocoreStubber.process_request
+
+    def process_alone(stubber: BotocoreStubber, request: Any) -> Any:
+        with lock:
+            return process(stubber, request)
+
+    monkeypatch.setattr(BotocoreStubber, "process_request", process_alone)
 
 
 def upload_at(key: str, etag: str = "e1", sequencer: str = "", uploaded_at: str = "", **more: Any) -> Upload:

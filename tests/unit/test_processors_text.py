@@ -16,7 +16,7 @@ from chalicelib.processors import text as text_module
 from chalicelib.processors.text import MAX_MARKS, SAMPLE_BYTES, decode, process
 
 GERMAN = "Fünf Vögel flogen über die Straße nach Köln, und Jürgen hörte sie schon früh.\n"
-FRENCH = "Le cœur a ses raisons que la raison ne connaît point : ce n\u2019est pas « ça », c\u2019était l\u2019été.\n"
+FRENCH = "Le cœur a ses raisons, et l\u2019être ne les connaît point : ce n\u2019est pas « ça », très cher.\n"
 CZECH = "Příliš žluťoučký kůň úpěl ďábelské ódy a všichni se tomu smáli až do rána.\n"
 RUSSIAN = "Съешь же ещё этих мягких французских булок, да выпей чаю.\n"
 JAPANESE = "これは日本語の文章です。漢字とかなが混ざっています。\n"

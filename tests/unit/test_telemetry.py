@@ -2,33 +2,17 @@
 
 import json
 import logging
-from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
-from chalicelib import telemetry
 from chalicelib.telemetry import log, owner_hash
 
 
 @pytest.fixture
-def fresh_logger() -> Iterator[None]:
-    """The logger's handler keeps the standard output that it first saw."""
-
-    def forget() -> None:
-        telemetry._logger.cache_clear()
-        logging.getLogger("waybill.telemetry").handlers.clear()
-
-    forget()
-    yield
-    forget()
-
-
-@pytest.fixture
-def lines(fresh_logger: None, capsys: pytest.CaptureFixture[str]) -> Any:
-    del fresh_logger
-
+def lines(capsys: pytest.CaptureFixture[str]) -> Any:
     def read() -> list[Any]:
         captured = capsys.readouterr()
         assert captured.err == ""
@@ -68,9 +52,7 @@ def test_no_text_breaks_a_line_or_the_terminal(lines: Any, text: str) -> None:
     assert lines() == [{"level": "info", "event": "e", "text": text}]
 
 
-def test_all_that_goes_out_is_printable_ascii(fresh_logger: None, capsys: pytest.CaptureFixture[str]) -> None:
-    del fresh_logger
-
+def test_all_that_goes_out_is_printable_ascii(capsys: pytest.CaptureFixture[str]) -> None:
     log("e", text="\x1b\u202e\ud800é\u2028")
 
     line = capsys.readouterr().out.removesuffix("\n")
@@ -97,6 +79,13 @@ def test_chalice_s_own_logger_does_not_write_the_line_again(lines: Any) -> None:
             logger.removeHandler(handler)
 
     assert len(lines()) == 1
+
+
+def test_lines_of_threads_do_not_mix(lines: Any) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda n: log("e", n=n, text="x" * 5_000), range(200)))
+
+    assert sorted(line["n"] for line in lines()) == list(range(200))
 
 
 def test_owners_can_be_told_apart_but_not_known() -> None:

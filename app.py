@@ -17,6 +17,7 @@ from chalicelib import (
     consumer,
     deliveries,
     intake,
+    keys,
     ledger,
     listings,
     schemas,
@@ -117,7 +118,10 @@ def on_upload(event: S3Event) -> None:
 
 
 @app.on_s3_event(
-    bucket=config.bucket, prefix=config.incoming_prefix, suffix=".json", events=["s3:ObjectCreated:*"]
+    bucket=config.bucket,
+    prefix=config.incoming_prefix,
+    suffix=keys.INCOMING_SUFFIX,
+    events=["s3:ObjectCreated:*"],
 )
 def on_incoming(event: S3Event) -> None:
     """A document that a machine dropped into incoming/ becomes a queued job."""

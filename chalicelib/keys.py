@@ -25,6 +25,9 @@ from chalicelib.settings import Settings
 NOBODY = "_"
 """The owner of files that have none, and of callers where nobody has to say who they are."""
 
+INCOMING_SUFFIX = ".json"
+"""What is dropped into incoming/ is work only if it is called so, for the event as for the sweep."""
+
 DEFAULT_FILENAME = "file"
 MAX_FILENAME_BYTES = 150
 MAX_OWNER_BYTES = 400  # leaves room for the rest of a key within S3's 1,024 bytes
@@ -64,11 +67,13 @@ def output_key(settings: Settings, owner: str, job_id: str, name: str) -> str:
 def parse(settings: Settings, key: str) -> OpenKey | None:
     """What an object key under an open prefix says of its owner, job and name.
 
-    Returns None for what is no work: keys outside the open prefixes, and folder markers, which end in `/`
-    and which consoles make.
+    Returns None for what is no work: keys outside the open prefixes, folder markers, which end in `/` and
+    which consoles make, and anything under `incoming/` that is not called `.json`.
     """
     prefix = next((p for p in settings.open_prefixes if key.startswith(p)), None)
     if prefix is None or key.endswith("/"):
+        return None
+    if prefix == settings.incoming_prefix and not key.endswith(INCOMING_SUFFIX):
         return None
     segments = key[len(prefix) :].split("/")
     if prefix == settings.upload_prefix and _is_presigned(segments):

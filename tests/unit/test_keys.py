@@ -260,6 +260,9 @@ class TestParse:
             f"uploads/_/{JOB_ID}/",
             "incoming/",
             "incoming/shop/",
+            "incoming/readme.txt",
+            "incoming/shop/day.JSON",
+            "incoming/json",
         ],
     )
     def test_what_is_elsewhere_or_a_folder_is_no_work(self, settings: Settings, key: str) -> None:
@@ -323,10 +326,11 @@ class TestParse:
     @relaxed()
     @given(st.text(st.characters(), max_size=400))
     def test_no_key_is_too_odd(self, rest: str) -> None:
-        for prefix in ("uploads/", "incoming/"):
-            place = keys.parse(PLAIN, prefix + rest)
+        for prefix, suffix in (("uploads/", ""), ("incoming/", ".json")):
+            key = prefix + rest + suffix
+            place = keys.parse(PLAIN, key)
             if place is None:
-                assert (prefix + rest).endswith("/")
+                assert key.endswith("/")
             else:
                 ended = keys.ended_key("processed/", place.owner, place.job_id or JOB_ID, place.filename)
                 assert ended.count("/") == 3

@@ -23,8 +23,9 @@ MAX_ID_BYTES = 512  # well inside the 1,024 bytes of a sort key
 MAX_BY_REFERENCE = 500
 """Events kept by reference are outputs, and a job lists its outputs in its own item of 400 KB."""
 
-# DynamoDB Developer Guide, "Number": 38 significant digits, from 1E-130 to 9.99E+125.
-_MAX_DIGITS, _MIN_EXPONENT, _MAX_EXPONENT = 38, -130, 125
+# DynamoDB Developer Guide, "Number": 38 significant digits, from 1E-130 to 9.99E+125. Below 1E-128 boto3 has
+# no room for all of the digits.
+_MAX_DIGITS, _MIN_EXPONENT, _MAX_EXPONENT = 38, -128, 125
 _SPACE = re.compile(r"[ \t\n\r]*")
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 

@@ -83,6 +83,7 @@ class TestTheSameEventAgain:
         event = flow.put(key, b"{}")
         flow.intake(event, event)
         before = flow.job(key)
+        flow.clock.advance(1)
         flow.intake(event)
         assert flow.job(key) == before
         assert queued_ids(flow) == [before.job_id] * 3
@@ -120,6 +121,7 @@ class TestTheSameEventAgain:
         with pytest.raises(Unavailable):
             flow.intake(event)
         assert queued_ids(flow) == []
+        flow.clock.advance(1)
         flow.intake(event)
         assert queued_ids(flow) == [flow.job(key).job_id]
         assert flow.job(key).run == 1

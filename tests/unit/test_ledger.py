@@ -134,6 +134,7 @@ class TestClaiming:
         assert (job.status, job.stage, job.attempts) == (Status.PROCESSING, "processing", 1)
         assert job.lease
         assert job.lease_until == int(clock()) + LEASE
+        assert job.started_at == timestamp(clock())
         assert ledger.find("alice", JOB_ID) == job
 
     def test_a_running_lease_keeps_others_out(self, ledger: Ledger, clock: Clock) -> None:

@@ -139,7 +139,9 @@ class TestNumbers:
             "0.1",
             "-0.1234567890123456789012345678",
             "12345678901234567890123456789012345678",
-            "1E-130",
+            "1.2345678901234567890123456789012345678E-128",
+            "0E+125",
+            "-0",
             "9.9999999999999999999999999999999999999E+125",
             "1e0",
             "0.00",
@@ -164,7 +166,8 @@ class TestNumbers:
             "1e400",
             "-1e400",
             "1e126",
-            "1e-131",
+            "1e-129",
+            "1.2345678901234567890123456789012345678e-130",
             "1e999999999999",
             "1e-999999999999",
             "0e500",
@@ -223,7 +226,7 @@ class TestByReference:
         text = "é" * ((MAX_INLINE_BYTES - 2) // 2)
 
         assert processed(f'"{text}"').outputs == []
-        assert len(processed(f'"{text}é"').outputs) == 1
+        assert len(processed(f'"{text}a"').outputs) == 1
 
     @pytest.mark.parametrize(
         "body",

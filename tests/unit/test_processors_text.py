@@ -165,7 +165,7 @@ class TestLargeTexts:
     @pytest.mark.parametrize("marks", ["\u0301\u0323", "\u0f73", "\u0344\u0323"])
     def test_marks_without_end_are_parted(self, marks: str) -> None:
         """To order n marks in a row takes n² steps: UAX #15, section 13, caps them at 30."""
-        body = ("a" + marks * 500_000).encode()
+        body = ("a" + marks * 10_000).encode()
 
         text = normalised(body)
 

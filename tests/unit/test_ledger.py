@@ -11,7 +11,7 @@ from chalicelib.errors import BadRequest, LeaseLost, NotFound
 from chalicelib.jobs import Ending, Job, Order, Status, timestamp
 from chalicelib.ledger import Claim, Ledger
 from chalicelib.settings import Settings
-from tests.unit.flow import Clock, repeat_once, upload_at
+from tests.unit.flow import Calls, Clock, repeat_once, upload_at
 
 JOB_ID = "01936b2e-7c1a-7d3e-8f00-0123456789ab"
 KEY = f"uploads/alice/{JOB_ID}/order.json"
@@ -453,6 +453,12 @@ class TestPaging:
     def test_there_is_no_cursor_after_a_page_that_is_not_full(self, ledger: Ledger) -> None:
         entered(ledger, 3)
         assert ledger.page("alice", limit=4, cursor=None, status=None).cursor is None
+
+    def test_a_full_page_is_one_read(self, ledger: Ledger, aws: Settings) -> None:
+        entered(ledger, 7)
+        calls = Calls(aws)
+        ledger.page("alice", limit=3, cursor=None, status=None)
+        assert calls.made == ["Query"]
 
     def test_nobody_elses_jobs_are_on_the_page(self, ledger: Ledger) -> None:
         entered(ledger, 3)

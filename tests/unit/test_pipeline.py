@@ -588,6 +588,21 @@ class TestADropThatIsReplaced:
         assert (older.status, newer.status) == (Status.COMPLETED, Status.COMPLETED)
         assert flow.objects() == {older.key: b'{"id": "a"}', newer.key: b'{"id": "b", "n": 2}'}
 
+    def test_in_other_hands_by_then_it_is_theirs_to_end(self, flow: Flow) -> None:
+        flow.upload(self.KEY, b'{"id": "a"}')
+        (job,) = flow.jobs("till")
+
+        def replaced_and_taken_over() -> None:
+            flow.put(self.KEY, b"[]")
+            flow.clock.advance(flow.settings.lease_seconds + 1)
+            flow.ledger.claim(job.owner, job.job_id, job.etag)
+
+        flow.calls.meanwhile("before", "CopyObject", replaced_and_taken_over)
+        flow.consume()
+        (job,) = flow.jobs("till")
+        assert (job.status, job.attempts) == (Status.PROCESSING, 2)
+        assert flow.published() == []
+
     def test_a_crash_behind_the_copy_loses_it_not(self, flow: Flow) -> None:
         flow.upload(self.KEY, b'{"id": "a"}')
         (job,) = flow.jobs("till")

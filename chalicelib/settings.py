@@ -19,6 +19,7 @@ T = TypeVar("T")
 
 MiB = 1024 * 1024
 GiB = 1024 * MiB
+TiB = 1024 * GiB
 
 # Amazon S3 User Guide, "Bucket naming rules"; a directory bucket takes another kind of signature.
 _BUCKET = re.compile(r"(?!.*(?:\.\.|--x-s3$|--xa-s3$))[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
@@ -28,6 +29,8 @@ _REGION = re.compile(r"[a-z]+(-[a-z]+)+-[0-9]+")
 _HOST = r"https?://(?:[A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?"
 _URL = re.compile(rf"{_HOST}(?:/[A-Za-z0-9._~-]+)*/?")
 _QUEUE = re.compile(rf"{_HOST}(?:/[A-Za-z0-9._~-]+)*/[A-Za-z0-9_-]{{1,80}}")
+_TYPE = r"[a-z0-9!#&^_.+-]+/(?:[a-z0-9!#&^_.+-]+|\*)"  # RFC 6838, section 4.2, or a whole top-level type
+_TYPES = re.compile(rf"{_TYPE}(?: *, *{_TYPE})*")
 _TOPIC = re.compile(r"arn:[a-z-]+:sns:[a-z0-9-]+:[0-9]{12}:[A-Za-z0-9_-]{1,256}")
 
 _PREFIX_SETTINGS = (
@@ -61,6 +64,9 @@ class Settings:
     expires_in: int
     """Seconds for which a signed URL is good."""
     max_upload_bytes: int
+    """Of a file, however it comes; in one request S3 takes no more than 5 GiB."""
+    allowed_types: tuple[str, ...]
+    """Media types, or top-level types such as `image/*`; empty allows all."""
     light_limit_bytes: int
     """Above this size the original is never read into memory."""
     lease_seconds: int
@@ -98,7 +104,8 @@ class Settings:
             public_url=read.optional("PUBLIC_URL", _URL, "the http(s) URL that clients call the API by"),
             auth_mode=read.choice("AUTH_MODE", ("none",)),
             expires_in=read.number("EXPIRES_IN", 900, 1, 604_800),
-            max_upload_bytes=read.number("MAX_UPLOAD_BYTES", 5 * GiB, 1, 5 * GiB),
+            max_upload_bytes=read.number("MAX_UPLOAD_BYTES", 5 * GiB, 1, 5 * TiB),
+            allowed_types=read.types("ALLOWED_TYPES"),
             light_limit_bytes=read.number("LIGHT_LIMIT_BYTES", 64 * MiB, 1, 512 * MiB),
             lease_seconds=read.number("LEASE_SECONDS", 90, 5, 86_400),
             max_attempts=read.number("MAX_ATTEMPTS", 5, 1, 100),
@@ -133,6 +140,12 @@ class Settings:
     def queue_name(self) -> str:
         return self.queue_url.rsplit("/", 1)[-1]
 
+    def allows_type(self, media_type: str) -> bool:
+        """Whether this deployment takes files of a media type, whose parameters do not matter."""
+        name = media_type.split(";")[0].strip().lower()
+        family = name.split("/")[0] + "/*"
+        return not self.allowed_types or name in self.allowed_types or family in self.allowed_types
+
 
 @lru_cache(maxsize=1)
 def get() -> Settings:
@@ -156,6 +169,13 @@ class _Reader:
         return self._read(
             name, str(default), lambda raw: _between(raw, low, high), f"a whole number from {low} to {high}"
         )
+
+    def types(self, name: str) -> tuple[str, ...]:
+        if not self._env.get(name):
+            return ()
+        kind = "media types with commas between them, such as application/pdf,image/*"
+        listed = self._read(name, None, lambda raw: _matching(raw.strip().lower(), _TYPES), kind)
+        return tuple(one.strip() for one in listed.split(","))
 
     def choice(self, name: str, choices: tuple[str, ...]) -> str:
         return self._read(

@@ -243,7 +243,7 @@ def _wanted(rule: str, schema: Schema) -> str:
 
 def _type_in_words(wanted: Any) -> str:
     first = wanted[0] if isinstance(wanted, list) else wanted
-    return _TYPES.get(first, str(first))
+    return _TYPES.get(str(first), str(first))
 
 
 _TYPES = {

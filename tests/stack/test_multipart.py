@@ -133,10 +133,9 @@ def test_what_does_not_make_the_whole_file_is_not_put_together(uploader: Uploade
     assert_refused(uploader.complete(upload, [two]), 400, "parts_missing")
     assert_refused(uploader.complete(upload, [one, two, never]), 400, "part_mismatch")
     assert_refused(uploader.complete(upload, [one, {**two, "ETag": one["ETag"]}]), 400, "part_mismatch")
-    for parts in ([], "all", [{}], [{"PartNumber": 0, "ETag": "x"}], [{"PartNumber": 10001, "ETag": "x"}]):
-        assert_refused(
-            uploader.call("POST", uploader.path(upload, "/complete"), {"parts": parts}), 400, "bad_request"
-        )
+    no_parts: list[Any] = [[], "all", [{}], [{"PartNumber": 0, "ETag": "x"}]]
+    for parts in [*no_parts, [{"PartNumber": 10_001, "ETag": "x"}]]:
+        assert_refused(uploader.complete(upload, parts), 400, "bad_request")
 
     assert uploader.complete(upload, [one, two]).status == 200
     assert_refused(uploader.complete(upload, [one, two]), 404, "upload_not_found")
@@ -230,7 +229,7 @@ def test_pages_of_another_origin_may_call(uploader: Uploader) -> None:
 
 
 def test_the_api_may_list_and_abort_only_because_its_policy_says_so(stack: LocalStack) -> None:
-    """The grants are needed, and enforced: without one, the deployed handler fails and says nothing of why."""
+    """The grants are needed, and enforced: without one the deployed handler fails and keeps why to itself."""
     uploader = Uploader(stack, stack.gateway_url)
     upload = uploader.begin(filename="a")
     policies = json.loads((stack.app_dir / ".chalice" / "policy-local-api_handler.json").read_text())

@@ -6,7 +6,7 @@ import pytest
 
 from chalicelib import settings as settings_module
 from chalicelib.errors import SettingsError
-from chalicelib.settings import GiB, MiB, Settings
+from chalicelib.settings import GiB, MiB, Settings, TiB
 
 REQUIRED = [
     "BUCKET_NAME",
@@ -60,7 +60,9 @@ def without(env: dict[str, str], *names: str) -> dict[str, str]:
         ("EXPIRES_IN", "1", "expires_in", 1),
         ("EXPIRES_IN", "604800", "expires_in", 604_800),
         ("MAX_UPLOAD_BYTES", "1", "max_upload_bytes", 1),
-        ("MAX_UPLOAD_BYTES", str(5 * GiB), "max_upload_bytes", 5 * GiB),
+        ("MAX_UPLOAD_BYTES", str(5 * TiB), "max_upload_bytes", 5 * TiB),
+        ("ALLOWED_TYPES", "text/csv", "allowed_types", ("text/csv",)),
+        ("ALLOWED_TYPES", " Image/* , application/pdf", "allowed_types", ("image/*", "application/pdf")),
         ("LIGHT_LIMIT_BYTES", "1024", "light_limit_bytes", 1024),
         ("LEASE_SECONDS", "5", "lease_seconds", 5),
         ("MAX_ATTEMPTS", "1", "max_attempts", 1),
@@ -100,6 +102,7 @@ def test_all_others_have_the_defaults_that_are_documented(env: dict[str, str]) -
     assert read.ended_prefixes == ("processed/", "rejected/", "failed/")
     assert (read.expires_in, read.lease_seconds, read.max_attempts) == (900, 90, 5)
     assert (read.max_upload_bytes, read.light_limit_bytes) == (5 * GiB, 64 * MiB)
+    assert read.allowed_types == ()
     assert (read.sweep_after_seconds, read.retention_days, read.max_events) == (900, 0, 10_000)
     assert (read.endpoint_url, read.public_url, read.webhook_allow_insecure) == (None, None, False)
 
@@ -135,7 +138,12 @@ def test_all_others_have_the_defaults_that_are_documented(env: dict[str, str]) -
         ("EXPIRES_IN", "0"),
         ("EXPIRES_IN", "604801"),
         ("MAX_UPLOAD_BYTES", "0"),
-        ("MAX_UPLOAD_BYTES", str(5 * GiB + 1)),
+        ("MAX_UPLOAD_BYTES", str(5 * TiB + 1)),
+        ("ALLOWED_TYPES", "csv"),
+        ("ALLOWED_TYPES", "*/*"),
+        ("ALLOWED_TYPES", "image/*,"),
+        ("ALLOWED_TYPES", "text/plain; charset=utf-8"),
+        ("ALLOWED_TYPES", "text/csv image/png"),
         ("LIGHT_LIMIT_BYTES", str(512 * MiB + 1)),
         ("LEASE_SECONDS", "4"),
         ("MAX_ATTEMPTS", "0"),

@@ -142,6 +142,14 @@ def test_what_does_not_make_the_whole_file_is_not_put_together(uploader: Uploade
     assert uploader.ended(upload["jobId"])["status"] == "COMPLETED"
 
 
+def test_as_many_parts_as_there_can_be_are_named_in_one_request(uploader: Uploader) -> None:
+    upload = {"uploadId": "any", "key": uploader.presign()["s3Key"]}
+    parts = [{"PartNumber": number, "ETag": f'"{number:032x}"'} for number in range(1, 10_001)]
+
+    assert_refused(uploader.complete(upload, parts), 404, "upload_not_found")
+    assert_refused(uploader.complete(upload, [{**parts[0], "ETag": "x" * 2**21}]), 413, "payload_too_large")
+
+
 def test_parts_that_s3_would_find_too_small_are_refused(uploader: Uploader) -> None:
     upload = uploader.begin(filename="small.bin")
     parts = [{"PartNumber": n, "ETag": uploader.send(upload, n, b"small")} for n in (1, 2)]

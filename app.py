@@ -81,12 +81,7 @@ def sign_parts(call: api.Call, upload_id: str) -> Any:
 
 
 @app.route("/s3/multipart/{upload_id}/complete", methods=["POST"], content_types=api.ANY_TYPE, cors=api.CORS)
-@api.endpoint(
-    app,
-    body=schemas.MULTIPART_PARTS,
-    query=schemas.MULTIPART_QUERY,
-    max_body=api.MAX_PARTS_BODY_BYTES,
-)
+@api.endpoint(app, body=schemas.MULTIPART_PARTS, query=schemas.MULTIPART_QUERY, max_body=api.MAX_PARTS_BODY)
 def complete_multipart(call: api.Call, upload_id: str) -> Any:
     """Put the parts together."""
     key, parts = call.query["key"], call.body["parts"]

@@ -27,7 +27,7 @@ ANY_TYPE = ["*/*"]
 """Bodies are read as JSON whatever they are called: `curl -d` calls them a form."""
 
 MAX_BODY_BYTES = 64 * 1024
-MAX_PARTS_BODY_BYTES = 2 * 1024 * 1024
+MAX_PARTS_BODY = 2 * 1024 * 1024
 """Room for the numbers and ETags of 10,000 parts."""
 
 

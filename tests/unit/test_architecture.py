@@ -14,12 +14,12 @@ PACKAGE = "chalicelib"
 
 LAYERS = (
     {"app"},
-    {"api", "consumer", "deliveries", "listings", "sweeper", "uploads"},
-    {"auth", "intake", "pipeline", "schemas", "webhooks"},
-    {"events", "ledger", "messages", "notifications", "storage"},
-    {"clients", "jobs", "keys", "processors"},
-    {"budget", "filetypes", "items", "jsontext", "settings", "sigv4", "telemetry"},
-    {"errors"},
+    {"api", "consumer", "deliveries", "listings", "multipart", "sweeper"},
+    {"auth", "intake", "pipeline", "uploads", "webhooks"},
+    {"declared", "events", "ledger", "messages", "notifications", "storage"},
+    {"clients", "jobs", "keys", "processors", "schemas"},
+    {"budget", "filetypes", "items", "jsontext", "settings", "sigv4_post", "telemetry"},
+    {"errors", "sigv4"},
 )
 """From the map down: a module imports from the layers below its own, and from no other."""
 

@@ -140,7 +140,7 @@ def _segments(path: str) -> list[str]:
 
 def _call(request: Request, body: schemas.Schema, query: schemas.Schema, max_body: int) -> Call:
     configured = settings.get()
-    owner = auth.owner(configured, request.context)
+    owner = auth.owner(configured, request.headers)
     sent_query = dict(request.query_params or {})
     schemas.check(query, sent_query)
     sent = _json_object(request, max_body) if request.method in ("POST", "PUT", "PATCH") else {}

@@ -114,6 +114,7 @@ class User:
 
     stack: LocalStack
     api_url: str = ""
+    token: str = ""
     sent: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -121,7 +122,8 @@ class User:
 
     def call(self, method: str, path: str, body: Any = None, **headers: str) -> Answer:
         raw = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
-        return http_call(method, self.api_url + path, raw, headers)
+        bearer = {"Authorization": f"Bearer {self.token}"} if self.token else {}
+        return http_call(method, self.api_url + path, raw, {**bearer, **headers})
 
     def presign(self, **wish: Any) -> Any:
         answer = self.call("POST", "/presign", wish)

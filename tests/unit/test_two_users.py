@@ -1,19 +1,21 @@
 """All routes, two users: nobody gets to anything without a token, or to anything that is somebody else's.
 
 The routes are read from the app. A new one is part of these tests by being there; where it takes an id of a
-kind that is not known here yet, the test fails until `Owned` has one.
+kind that is not known here yet, the test fails until `ABSENT` and `hers` have one.
 """
 
 import importlib
 import json
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from chalice.test import Client, HTTPResponse
 
+from chalicelib import clients
 from chalicelib.jobs import Upload
 from chalicelib.ledger import open_ledger
 from chalicelib.settings import Settings
@@ -27,10 +29,26 @@ OPEN = {("GET", "/"), ("GET", "/health"), ("GET", "/openapi.json")}
 ABSENT = {
     "job_id": "01912b3c-4d5e-7f60-8a1b-2c3d4e5f6071",
     "webhook_id": "01912b3c-4d5e-7f60-8a1b-2c3d4e5f6071",
+    "upload_id": "an-upload-that-never-was",
+    "part_number": "1",
+    "key": "uploads/nobody/01912b3c-4d5e-7f60-8a1b-2c3d4e5f6071/a.txt",
+    "etag": "d41d8cd98f00b204e9800998ecf8427e",
 }
-"""An id of each kind, of which there is none."""
+"""What fills a route's gaps with things that there are none of."""
 
-BODIES: dict[tuple[str, str], Any] = {("POST", "/webhooks"): {"url": "https://hooks.example.com/bob"}}
+QUERIES = {
+    "/s3/multipart/{upload_id}": "key={key}",
+    "/s3/multipart/{upload_id}/complete": "key={key}",
+    "/s3/multipart/{upload_id}/batch": "key={key}&partNumbers=1",
+    "/s3/multipart/{upload_id}/{part_number}": "key={key}",
+}
+
+BODIES = {
+    "/webhooks": {"url": "https://hooks.example.com/bob"},
+    "/s3/multipart/{upload_id}/complete": {"parts": [{"PartNumber": 1, "ETag": "{etag}"}]},
+}
+
+Things = dict[str, str]
 
 
 class Api:
@@ -68,31 +86,45 @@ def api(env: dict[str, str], monkeypatch: pytest.MonkeyPatch, tmp_path: Any, aws
 
 
 @pytest.fixture
-def owned(api: Api, aws: Settings) -> dict[str, str]:
-    """What alice has, one of each kind, by the name that routes give its id."""
-    signed = api("alice", "POST", "/presign", {"filename": "alices.txt"}).json_body
-    upload = Upload(
-        "alice",
-        signed["jobId"],
-        signed["s3Key"],
-        "alices.txt",
-        "etag",
-        5,
-        "2026-05-04T12:00:00Z",
-        "01",
-    )
-    open_ledger(aws).record(upload)
-    webhook = api("alice", "POST", "/webhooks", {"url": "https://hooks.example.com/alice"}).json_body
-    return {"job_id": signed["jobId"], "webhook_id": webhook["id"]}
+def hers(api: Api, aws: Settings) -> Callable[[], Things]:
+    """Makes alice one thing of each kind, and says what fills the gaps of the routes to them."""
+
+    def make() -> Things:
+        signed = api("alice", "POST", "/presign", {"filename": "alices.txt"}).json_body
+        arrived = "2026-05-04T12:00:00Z"
+        job = Upload("alice", signed["jobId"], signed["s3Key"], "alices.txt", "etag", 5, arrived, "01")
+        open_ledger(aws).record(job)
+        hook = api("alice", "POST", "/webhooks", {"url": "https://hooks.example.com/alice"}).json_body
+        begun = api("alice", "POST", "/s3/multipart", {"filename": "alices.bin"}).json_body
+        part = clients.s3().upload_part(
+            Bucket=aws.bucket, Key=begun["key"], UploadId=begun["uploadId"], PartNumber=1, Body=b"hers"
+        )
+        return {
+            "job_id": signed["jobId"],
+            "webhook_id": hook["id"],
+            "upload_id": begun["uploadId"],
+            "part_number": "1",
+            "key": begun["key"],
+            "etag": part["ETag"].strip('"'),
+        }
+
+    return make
 
 
-def filled(path: str, ids: dict[str, str]) -> str:
-    return re.sub(r"\{(\w+)\}", lambda found: ids[found[1]], path)
+def call(api: Api, user: str | None, method: str, path: str, things: Things) -> HTTPResponse:
+    """A route, its gaps filled with these things."""
+
+    def fill(text: str) -> str:
+        return re.sub(r"\{(\w+)\}", lambda found: quote(things[found[1]], safe=""), text)
+
+    query = f"?{fill(QUERIES[path])}" if path in QUERIES else ""
+    body = json.loads(json.dumps(BODIES.get(path, {})).replace("{etag}", things["etag"]))
+    return api(user, method, fill(path) + query, body)
 
 
 def test_without_a_token_only_the_open_routes_answer(api: Api) -> None:
     for method, path in api.routes:
-        answer = api(None, method, filled(path, ABSENT), BODIES.get((method, path)))
+        answer = call(api, None, method, path, ABSENT)
 
         if (method, path) in OPEN:
             assert answer.status_code == 200, (method, path)
@@ -102,30 +134,33 @@ def test_without_a_token_only_the_open_routes_answer(api: Api) -> None:
             assert answer.headers["Access-Control-Allow-Origin"] == "*"
 
 
-def test_what_is_somebody_else_s_is_as_if_it_were_not_there(api: Api, owned: dict[str, str]) -> None:
-    with_ids = [(method, path) for method, path in api.routes if "{" in path]
-    assert with_ids
-    for method, path in with_ids:
-        foreign = api("bob", method, filled(path, owned))
-        absent = api("bob", method, filled(path, ABSENT))
+def test_what_is_somebody_else_s_is_as_if_it_were_not_there(api: Api, hers: Callable[[], Things]) -> None:
+    with_gaps = [(method, path) for method, path in api.routes if "{" in path]
+    assert with_gaps
+    for method, path in with_gaps:
+        things = hers()
+        foreign = call(api, "bob", method, path, things)
+        absent = call(api, "bob", method, path, ABSENT)
 
         assert (foreign.status_code, absent.status_code) == (404, 404), (method, path)
         assert foreign.json_body == absent.json_body
-    for method, path in with_ids:
-        assert api("alice", method, filled(path, owned)).status_code < 300, (method, path)
+        assert call(api, "alice", method, path, things).status_code < 300, (method, path)
 
 
-def test_nothing_of_hers_is_in_any_of_his_answers(api: Api, owned: dict[str, str]) -> None:
+def test_nothing_of_hers_is_in_any_of_his_answers(api: Api, hers: Callable[[], Things]) -> None:
+    things = hers()
+    secrets = ["alice", *(things[name] for name in ("job_id", "webhook_id", "upload_id", "key"))]
     for method, path in api.routes:
         if "{" not in path:
-            answer = api("bob", method, path, BODIES.get((method, path)))
+            answer = call(api, "bob", method, path, ABSENT)
 
             assert answer.status_code < 300, (method, path, answer.body)
-            assert not [thing for thing in (*owned.values(), "alice") if thing in answer.body.decode()]
+            assert not [secret for secret in secrets if secret in answer.body.decode()]
 
 
-def test_each_lists_their_own(api: Api, owned: dict[str, str]) -> None:
-    for user, jobs, hooks in (("alice", [owned["job_id"]], [owned["webhook_id"]]), ("bob", [], [])):
+def test_each_lists_their_own(api: Api, hers: Callable[[], Things]) -> None:
+    things = hers()
+    for user, jobs, hooks in (("alice", [things["job_id"]], [things["webhook_id"]]), ("bob", [], [])):
         assert [job["jobId"] for job in api(user, "GET", "/jobs").json_body["jobs"]] == jobs
         listed = api(user, "GET", "/webhooks").json_body["webhooks"]
         assert [webhook["id"] for webhook in listed] == hooks

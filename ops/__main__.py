@@ -62,6 +62,13 @@ def main() -> int:
     ls_parser.add_argument("--aws-port", type=int, default=4566, help="of the embedded AWS (default: 4566)")
     ls_parser.set_defaults(command=ls)
 
+    upload_parser = commands.add_parser("upload", help="send files, and tell what became of them")
+    if "upload" in sys.argv[1:2]:
+        from ops import upload
+
+        upload.add_arguments(upload_parser)
+        upload_parser.set_defaults(command=upload.run)
+
     options = parser.parse_args()
     try:
         code: int = options.command(options)

@@ -5,6 +5,9 @@ PYTHON ?= python3
 PORT ?= 8000
 AWS_PORT ?= 4566
 
+# Of the command line only: an AUTH in the environment is somebody else's.
+AUTH_OPTION = $(if $(filter command,$(firstword $(origin AUTH))),--auth '$(AUTH)')
+
 VENV := .venv
 BIN := $(VENV)/bin
 CONSTRAINTS := $(wildcard constraints.txt)
@@ -14,13 +17,16 @@ REQUIREMENTS := requirements.txt requirements-dev.txt $(CONSTRAINTS)
 VERSION := $(shell $(PYTHON) -c 'import platform; print(platform.python_version())' 2>/dev/null)
 INSTALLED := $(VENV)/installed-$(VERSION)
 
-.PHONY: help run demo test lint clean
+.PHONY: help run token demo test lint clean
 
 help: ## list what you can do (this)
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-6s %s\n", $$1, $$2 }' Makefile
 
-run: $(INSTALLED) ## run everything on this machine until Ctrl-C; PORT=8000 AWS_PORT=4566
-	@exec $(BIN)/python -m ops run --port $(PORT) --aws-port $(AWS_PORT)
+run: $(INSTALLED) ## run everything on this machine until Ctrl-C; PORT=8000 AWS_PORT=4566, AUTH=jwt asks for tokens
+	@exec $(BIN)/python -m ops run --port $(PORT) --aws-port $(AWS_PORT) $(AUTH_OPTION)
+
+token: $(INSTALLED) ## print a token for a stack with AUTH=jwt; USER=alice
+	@exec $(BIN)/python -m ops token '$(USER)'
 
 demo: $(INSTALLED) ## send real files through and check where each one ends
 	@exec $(BIN)/python -m ops demo

@@ -20,6 +20,7 @@ from chalicelib import (
     keys,
     ledger,
     listings,
+    multipart,
     schemas,
     settings,
     sweeper,
@@ -41,6 +42,57 @@ app.register_middleware(api.one_error_shape, "http")
 def presign(call: api.Call) -> Any:
     """Sign an upload."""
     return uploads.presign(call.settings, call.owner, call.body, call.base_url)
+
+
+@app.route("/s3/params", methods=["GET"], cors=api.CORS)
+@api.endpoint(app, query=schemas.S3_PARAMS_QUERY)
+def s3_params(call: api.Call) -> Any:
+    """Sign an upload as a form."""
+    return uploads.params(call.settings, call.owner, call.query, call.base_url)
+
+
+@app.route("/s3/multipart", methods=["POST"], content_types=api.ANY_TYPE, cors=api.CORS)
+@api.endpoint(app, body=schemas.MULTIPART)
+def begin_multipart(call: api.Call) -> Any:
+    """Begin an upload in parts."""
+    return multipart.create(call.settings, call.owner, call.body, call.base_url)
+
+
+@app.route("/s3/multipart/{upload_id}", methods=["GET"], cors=api.CORS)
+@api.endpoint(app, query=schemas.MULTIPART_QUERY)
+def list_parts(call: api.Call, upload_id: str) -> Any:
+    """The parts that have arrived."""
+    return multipart.list_parts(call.settings, call.owner, upload_id, call.query["key"])
+
+
+@app.route("/s3/multipart/{upload_id}", methods=["DELETE"], cors=api.CORS)
+@api.endpoint(app, query=schemas.MULTIPART_QUERY)
+def abort_multipart(call: api.Call, upload_id: str) -> Any:
+    """Give an upload in parts up."""
+    return multipart.abort(call.settings, call.owner, upload_id, call.query["key"])
+
+
+@app.route("/s3/multipart/{upload_id}/batch", methods=["GET"], cors=api.CORS)
+@api.endpoint(app, query=schemas.MULTIPART_BATCH_QUERY)
+def sign_parts(call: api.Call, upload_id: str) -> Any:
+    """Sign several parts."""
+    numbers, key = call.query["partNumbers"], call.query["key"]
+    return multipart.sign_batch(call.settings, call.owner, upload_id, numbers, key)
+
+
+@app.route("/s3/multipart/{upload_id}/complete", methods=["POST"], content_types=api.ANY_TYPE, cors=api.CORS)
+@api.endpoint(app, body=schemas.MULTIPART_PARTS, query=schemas.MULTIPART_QUERY, max_body=api.MAX_PARTS_BODY)
+def complete_multipart(call: api.Call, upload_id: str) -> Any:
+    """Put the parts together."""
+    key, parts = call.query["key"], call.body["parts"]
+    return multipart.complete(call.settings, call.owner, upload_id, key, parts, call.base_url)
+
+
+@app.route("/s3/multipart/{upload_id}/{part_number}", methods=["GET"], cors=api.CORS)
+@api.endpoint(app, query=schemas.MULTIPART_QUERY)
+def sign_part(call: api.Call, upload_id: str, part_number: str) -> Any:
+    """Sign one part."""
+    return multipart.sign_part(call.settings, call.owner, upload_id, part_number, call.query["key"])
 
 
 @app.route("/jobs", methods=["GET"], cors=api.CORS)

@@ -27,6 +27,8 @@ ANY_TYPE = ["*/*"]
 """Bodies are read as JSON whatever they are called: `curl -d` calls them a form."""
 
 MAX_BODY_BYTES = 64 * 1024
+MAX_PARTS_BODY = 2 * 1024 * 1024
+"""Room for the numbers and ETags of 10,000 parts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +46,11 @@ View = Callable[..., Any]
 
 
 def endpoint(
-    app: Chalice, *, body: schemas.Schema = schemas.NOTHING, query: schemas.Schema = schemas.NOTHING
+    app: Chalice,
+    *,
+    body: schemas.Schema = schemas.NOTHING,
+    query: schemas.Schema = schemas.NOTHING,
+    max_body: int = MAX_BODY_BYTES,
 ) -> Callable[[View], View]:
     """Make a Chalice view of a function that takes a `Call` and the path's parameters.
 
@@ -56,7 +62,7 @@ def endpoint(
         def answer(**path: str) -> Response:
             request = _current(app)
             try:
-                made = view(_call(request, body, query), **path)
+                made = view(_call(request, body, query, max_body), **path)
             except WaybillError as error:
                 return _refused(request, error)
             except Exception as error:
@@ -132,25 +138,25 @@ def _segments(path: str) -> list[str]:
     return [segment for segment in path.split("/") if segment]
 
 
-def _call(request: Request, body: schemas.Schema, query: schemas.Schema) -> Call:
+def _call(request: Request, body: schemas.Schema, query: schemas.Schema, max_body: int) -> Call:
     configured = settings.get()
-    owner = auth.owner(configured, request.context)
+    owner = auth.owner(configured, request.headers)
     sent_query = dict(request.query_params or {})
     schemas.check(query, sent_query)
-    sent = _json_object(request) if request.method in ("POST", "PUT", "PATCH") else {}
+    sent = _json_object(request, max_body) if request.method in ("POST", "PUT", "PATCH") else {}
     schemas.check(body, sent)
     return Call(configured, owner, sent, sent_query, base_url(configured.public_url, request))
 
 
-def _json_object(request: Request) -> dict[str, Any]:
+def _json_object(request: Request, max_body: int) -> dict[str, Any]:
     """The body as a JSON object; an empty body counts as `{}`."""
     try:
         raw = request.raw_body
     except ValueError:
         raise BadRequest("The body is not the base64 that it claims to be.", code="bad_json") from None
-    if len(raw) > MAX_BODY_BYTES:
+    if len(raw) > max_body:
         raise PayloadTooLarge(
-            f"The body has more than {MAX_BODY_BYTES} bytes. Files do not go here: PUT them to uploadUrl."
+            f"The body has more than {max_body} bytes. Files do not go here: PUT them to uploadUrl."
         )
     if not raw.strip():
         return {}

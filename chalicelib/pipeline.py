@@ -123,10 +123,12 @@ def attempt(settings: Settings, job: Job) -> Outcome:
         validate(settings, original)
         if original.size > settings.light_limit_bytes:
             file_type = detect(original.body.read(HEAD_BYTES), job.filename)
+            admit(settings, file_type)
             return Outcome(Status.COMPLETED, original, FileType(OTHER.family, file_type.media_type))
         with _memory().hold(original.size):
             body = original.body.read()
             file_type = detect(body[:HEAD_BYTES], job.filename)
+            admit(settings, file_type)
             result = process(settings, job, file_type, body)
         return Outcome(Status.COMPLETED, original, file_type, result)
     except Rejected as error:
@@ -164,6 +166,19 @@ def validate(settings: Settings, original: Original) -> None:
         raise Rejected(
             f"The file has {original.size} bytes; at most {settings.max_upload_bytes} are allowed.",
             code="too_large",
+        )
+
+
+def admit(settings: Settings, file_type: FileType) -> None:
+    """Whether the deployment takes what the file is, whatever it was declared as or is called.
+
+    Raises:
+        Rejected: `type_not_allowed`.
+    """
+    if not settings.allows_type(file_type.media_type):
+        raise Rejected(
+            f"The file is {file_type.media_type}; allowed are: {', '.join(settings.allowed_types)}.",
+            code="type_not_allowed",
         )
 
 

@@ -147,7 +147,7 @@ ENDED = (Place.PROCESSED, Place.REJECTED, Place.FAILED)
 
 GRANTS: Mapping[str, tuple[Grant, ...]] = {
     "api_handler": (
-        Grant("SignUploads", "PutObject", (Place.UPLOADS,)),
+        Grant("SignUploads", "PutObject AbortMultipartUpload ListMultipartUploadParts", (Place.UPLOADS,)),
         Grant("ShowJobs", "GetItem Query", (Place.JOBS,)),
         Grant("KeepWebhooks", "PutItem Query DeleteItem", (Place.WEBHOOKS,)),
     ),

@@ -42,6 +42,21 @@ def http_call(
         connection.close()
 
 
+def send_form(url: str, fields: Mapping[str, str], body: bytes) -> Answer:
+    """A file, sent as browsers send a form (RFC 7578)."""
+    boundary = "waybill-boundary-7MA4YWxkTrZu0gW"
+    parts = [
+        f'--{boundary}\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n'.encode()
+        for name, value in fields.items()
+    ]
+    file = f'--{boundary}\r\nContent-Disposition: form-data; name="file"; filename="any"\r\n'
+    parts += [f"{file}Content-Type: application/octet-stream\r\n\r\n".encode(), body]
+    parts.append(f"\r\n--{boundary}--\r\n".encode())
+    return http_call(
+        "POST", url, b"".join(parts), {"Content-Type": f"multipart/form-data; boundary={boundary}"}
+    )
+
+
 def eventually(look: Callable[[], T | None], what: str, patience: float = 60.0) -> T:
     """What `look` finds, as soon as it finds something; fails when that takes too long."""
     deadline = time.monotonic() + patience
@@ -99,6 +114,7 @@ class User:
 
     stack: LocalStack
     api_url: str = ""
+    token: str = ""
     sent: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -106,7 +122,8 @@ class User:
 
     def call(self, method: str, path: str, body: Any = None, **headers: str) -> Answer:
         raw = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
-        return http_call(method, self.api_url + path, raw, headers)
+        bearer = {"Authorization": f"Bearer {self.token}"} if self.token else {}
+        return http_call(method, self.api_url + path, raw, {**bearer, **headers})
 
     def presign(self, **wish: Any) -> Any:
         answer = self.call("POST", "/presign", wish)

@@ -58,6 +58,8 @@ def env(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     }
     for name, value in values.items():
         monkeypatch.setenv(name, value)
+    # moto answers at the addresses of AWS itself, where an API that is open to everybody would be refused.
+    monkeypatch.setattr(settings_module, "_stays_on_this_machine", lambda _env: True)
     return values
 
 

@@ -106,7 +106,12 @@ def test_a_function_writes_only_its_own_logs(function: str, group: str) -> None:
 
 def test_the_api_signs_uploads_and_can_do_nothing_else_in_the_bucket() -> None:
     in_bucket = {grant for grant in allowed("api_handler") if grant[0].startswith("s3:")}
-    assert in_bucket == {("s3:PutObject", "arn:aws:s3:::waybill-local-000000000000/uploads/*")}
+    uploads = "arn:aws:s3:::waybill-local-000000000000/uploads/*"
+    assert in_bucket == {
+        ("s3:PutObject", uploads),
+        ("s3:ListMultipartUploadParts", uploads),
+        ("s3:AbortMultipartUpload", uploads),
+    }
 
 
 @pytest.mark.parametrize("function", GRANTS)

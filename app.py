@@ -21,6 +21,7 @@ from chalicelib import (
     ledger,
     listings,
     multipart,
+    page,
     schemas,
     settings,
     sweeper,
@@ -138,9 +139,9 @@ def health() -> Any:
 
 
 @app.route("/", methods=["GET"], cors=api.CORS)
-def index() -> Any:
-    """Where to go from here."""
-    return {"service": "waybill", "start": "POST /presign", "jobs": "GET /jobs", "health": "GET /health"}
+def index() -> Response:
+    """The upload page."""
+    return page.answer(config, api.headers(app))
 
 
 @app.route("/", methods=["POST", "PUT"], content_types=api.ANY_TYPE, cors=api.CORS)

@@ -24,6 +24,7 @@ from chalicelib import (
     page,
     schemas,
     settings,
+    signing,
     sweeper,
     uploads,
     webhooks,
@@ -94,6 +95,13 @@ def complete_multipart(call: api.Call, upload_id: str) -> Any:
 def sign_part(call: api.Call, upload_id: str, part_number: str) -> Any:
     """Sign one part."""
     return multipart.sign_part(call.settings, call.owner, upload_id, part_number, call.query["key"])
+
+
+@app.route("/s3/sign", methods=["POST"], content_types=api.ANY_TYPE, cors=api.CORS)
+@api.endpoint(app, body=schemas.SIGN)
+def sign_request(call: api.Call) -> Any:
+    """Sign one request of an uploader that speaks to S3 itself."""
+    return signing.sign(call.settings, call.owner, call.body)
 
 
 @app.route("/jobs", methods=["GET"], cors=api.CORS)

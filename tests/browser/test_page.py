@@ -1,5 +1,6 @@
 """The page at `/`, as somebody uses it who has only a browser."""
 
+import base64
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,6 +16,9 @@ Window = Callable[..., Browser]
 
 PAUSE = ".uppy-StatusBar-actions button[title=Pause]"
 RESUME = ".uppy-StatusBar-actions button[title=Resume]"
+PIXEL = base64.b64decode(
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNkYPhfDwAChwGA60e6kgAAAABJRU5ErkJggg=="
+)
 
 
 @pytest.fixture
@@ -135,6 +139,33 @@ def fail(stack: LocalStack, user: User, job_id: str) -> None:
             },
         },
     )
+
+
+def test_a_picture_among_the_outputs_is_shown(stack: LocalStack, window: Window) -> None:
+    user = User(stack)
+    job = user.ended(user.upload(b"as if it were a photo", filename="photo.txt")["jobId"])
+    key = f"processed/{job['owner']}/{job['jobId']}/outputs/thumbnail.png"
+    output = {"name": "thumbnail.png", "contentType": "image/png", "key": key}
+    stack.client("s3").put_object(Bucket=user.bucket, Key=key, Body=PIXEL, ContentType="image/png")
+    stack.client("dynamodb").update_item(
+        TableName=stack.outputs["JobsTable"],
+        Key={"owner": {"S": job["owner"]}, "jobId": {"S": job["jobId"]}},
+        UpdateExpression="SET outputs = :outputs",
+        ExpressionAttributeValues={
+            ":outputs": {
+                "L": [{"M": {"size": {"N": str(len(PIXEL))}} | {k: {"S": v} for k, v in output.items()}}]
+            }
+        },
+    )
+
+    page = Page(stack, window())
+
+    page.job("photo.txt")
+    page.window.until(
+        lambda: page.window.run("return document.querySelector('.picture img')?.naturalWidth"),
+        "the picture is loaded",
+    )
+    assert page.window.complaints() == []
 
 
 def test_an_output_is_downloaded_from_the_bucket(

@@ -16,6 +16,7 @@ export function uploader(target, on) {
     width: '100%',
     height: 340,
     theme: 'auto',
+    singleFileFullScreen: false,
     proudlyDisplayPoweredByUppy: false,
     note: 'Large files can be paused, and go on where they stopped.',
   })

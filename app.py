@@ -21,8 +21,10 @@ from chalicelib import (
     ledger,
     listings,
     multipart,
+    page,
     schemas,
     settings,
+    signing,
     sweeper,
     uploads,
     webhooks,
@@ -95,6 +97,13 @@ def sign_part(call: api.Call, upload_id: str, part_number: str) -> Any:
     return multipart.sign_part(call.settings, call.owner, upload_id, part_number, call.query["key"])
 
 
+@app.route("/s3/sign", methods=["POST"], content_types=api.ANY_TYPE, cors=api.CORS)
+@api.endpoint(app, body=schemas.SIGN)
+def sign_request(call: api.Call) -> Any:
+    """Sign one request of an uploader that speaks to S3 itself."""
+    return signing.sign(call.settings, call.owner, call.body)
+
+
 @app.route("/jobs", methods=["GET"], cors=api.CORS)
 @api.endpoint(app, query=schemas.JOBS_QUERY)
 def list_jobs(call: api.Call) -> Any:
@@ -138,9 +147,9 @@ def health() -> Any:
 
 
 @app.route("/", methods=["GET"], cors=api.CORS)
-def index() -> Any:
-    """Where to go from here."""
-    return {"service": "waybill", "start": "POST /presign", "jobs": "GET /jobs", "health": "GET /health"}
+def index() -> Response:
+    """The upload page."""
+    return page.answer(config, api.headers(app))
 
 
 @app.route("/", methods=["POST", "PUT"], content_types=api.ANY_TYPE, cors=api.CORS)

@@ -80,6 +80,12 @@ def wrong_method(app: Chalice, message: str, *, allow: str) -> Response:
     return error_response(MethodNotAllowed(message.format(here=here), allow=allow))
 
 
+def headers(app: Chalice) -> Mapping[str, str]:
+    """The headers of the current request, found whatever the case of their names."""
+    sent: Mapping[str, str] = _current(app).headers
+    return sent
+
+
 def _current(app: Chalice) -> Request:
     request = app.current_request
     assert request is not None, "Chalice sets it before it calls a view"

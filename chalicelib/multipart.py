@@ -73,7 +73,7 @@ def sign_part(settings: Settings, owner: str, upload_id: str, number: str, key: 
         BadRequest: there is no part of this number.
         NotFound: the caller has no such upload.
     """
-    upload_id = _own(settings, owner, upload_id, key)
+    upload_id = own(settings, owner, upload_id, key)
     (part,) = _part_numbers("partNumber", [number])
     return {"url": _part_url(settings, upload_id, key, part), "expires": settings.expires_in}
 
@@ -85,7 +85,7 @@ def sign_batch(settings: Settings, owner: str, upload_id: str, numbers: str, key
         BadRequest: there is no part of one of these numbers, or there are too many.
         NotFound: the caller has no such upload.
     """
-    upload_id = _own(settings, owner, upload_id, key)
+    upload_id = own(settings, owner, upload_id, key)
     parts = _part_numbers("partNumbers", numbers.split(","))
     if len(parts) > MAX_BATCH:
         raise BadRequest(f"partNumbers: must be at most {MAX_BATCH} at once.", field="partNumbers")
@@ -106,7 +106,7 @@ def list_parts(settings: Settings, owner: str, upload_id: str, key: str) -> list
             "Size": part["Size"],
             "LastModified": part["LastModified"].astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         }
-        for part in _arrived(settings, _own(settings, owner, upload_id, key), key)
+        for part in _arrived(settings, own(settings, owner, upload_id, key), key)
     ]
 
 
@@ -131,7 +131,7 @@ def complete(
         PayloadTooLarge: together they are more than this deployment takes.
         NotFound: the caller has no such upload, or it has been completed or aborted.
     """
-    upload_id = _own(settings, owner, upload_id, key)
+    upload_id = own(settings, owner, upload_id, key)
     arrived = list(_arrived(settings, upload_id, key))
     named = [(int(part["PartNumber"]), _bare(part["ETag"])) for part in parts]
     _check_parts(settings, named, arrived)
@@ -146,7 +146,7 @@ def complete(
     except s3.exceptions.ClientError as error:
         _blame(error)
     place = keys.parse(settings, key)
-    assert place is not None, "_own has parsed it"
+    assert place is not None, "own has parsed it"
     return {
         "location": sigv4.object_url(uploads.location(settings), key),
         "key": key,
@@ -162,7 +162,7 @@ def abort(settings: Settings, owner: str, upload_id: str, key: str) -> dict[str,
     Raises:
         NotFound: the caller has no such upload, or it has been completed or aborted.
     """
-    upload_id = _own(settings, owner, upload_id, key)
+    upload_id = own(settings, owner, upload_id, key)
     s3 = clients.s3()
     try:
         s3.abort_multipart_upload(Bucket=settings.bucket, Key=key, UploadId=upload_id)
@@ -171,7 +171,7 @@ def abort(settings: Settings, owner: str, upload_id: str, key: str) -> dict[str,
     return {}
 
 
-def _own(settings: Settings, owner: str, upload_id: str, key: str) -> str:
+def own(settings: Settings, owner: str, upload_id: str, key: str) -> str:
     """The upload's id as S3 knows it, once the key has shown that it is the caller's.
 
     API Gateway decodes the parameters of a path, and `chalice local` does not; an id of S3's has no `%`.

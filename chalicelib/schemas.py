@@ -149,6 +149,24 @@ MULTIPART_PARTS: Schema = {
     },
 }
 
+SIGN: Schema = {
+    "$id": "sign",
+    "type": "object",
+    "additionalProperties": False,
+    "required": ["method", "key"],
+    "properties": {
+        "method": {"enum": ["PUT", "POST", "GET", "DELETE"]},
+        "key": {
+            "type": "string",
+            "maxLength": 4096,
+            "description": "with uploadId the key of the upload, else the name of the file",
+        },
+        "uploadId": {"type": "string", "minLength": 1, "maxLength": 1024},
+        "partNumber": {"type": "integer", "minimum": 1, "maximum": 10_000},
+        "contentType": _COMPANION_FILE["type"],
+    },
+}
+
 NOTHING: Schema = {"$id": "nothing", "type": "object", "additionalProperties": False, "properties": {}}
 
 JOBS_QUERY: Schema = {
@@ -174,6 +192,7 @@ _ALL = (
     MULTIPART_QUERY,
     MULTIPART_BATCH_QUERY,
     MULTIPART_PARTS,
+    SIGN,
     WEBHOOK,
     NOTHING,
     JOBS_QUERY,

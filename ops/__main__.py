@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 TRY = """\
 Ready. Ctrl-C stops it; its data is found again next time.
 
-Try, in another terminal:
+Open {api}/ in a browser and drop a file on it.
+
+Or try, in another terminal:
 {token}  RESPONSE=$(curl -s{bearer} -X POST {api}/presign)
   UPLOAD_URL=$(echo "$RESPONSE" | python3 -c 'import sys,json; print(json.load(sys.stdin)["uploadUrl"])')
   echo '{{"id": "order-1", "total": 12.50}}' > order.json

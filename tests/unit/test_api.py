@@ -618,11 +618,12 @@ class TestOpenRoutes:
         assert (answer.status_code, answer.json_body) == (200, {"status": "ok"})
         assert answer.headers["Access-Control-Allow-Origin"] == "*"
 
-    def test_the_root_says_where_to_go(self, call: Api) -> None:
-        answer = call("GET", "/")
+    def test_the_root_is_the_page_and_in_json_says_where_to_go(self, call: Api) -> None:
+        page, index = call("GET", "/"), call("GET", "/", headers={"Accept": "application/json"})
 
-        assert answer.status_code == 200
-        assert "POST /presign" in answer.json_body.values()
+        assert (page.status_code, index.status_code) == (200, 200)
+        assert page.headers["Content-Type"] == "text/html; charset=utf-8"
+        assert "POST /presign" in index.json_body.values()
 
 
 class TestCors:

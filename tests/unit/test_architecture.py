@@ -14,7 +14,8 @@ PACKAGE = "chalicelib"
 
 LAYERS = (
     {"app"},
-    {"api", "consumer", "deliveries", "listings", "multipart", "sweeper"},
+    {"api", "consumer", "deliveries", "listings", "page", "signing", "sweeper"},
+    {"multipart"},
     {"auth", "intake", "pipeline", "uploads", "webhooks"},
     {"declared", "events", "ledger", "messages", "notifications", "storage"},
     {"clients", "jobs", "jwks", "keys", "processors", "schemas"},

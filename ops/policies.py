@@ -148,7 +148,14 @@ ENDED = (Place.PROCESSED, Place.REJECTED, Place.FAILED)
 GRANTS: Mapping[str, tuple[Grant, ...]] = {
     "api_handler": (
         Grant("SignUploads", "PutObject", (Place.UPLOADS,)),
-        Grant("ShowJobs", "GetItem Query", (Place.JOBS,)),
+        Grant("TellMissingFromForbidden", "ListBucket", (Place.BUCKET,)),
+        Grant("SignDownloads", "GetObject", ENDED),
+        Grant("SeeWhatIsOpen", "GetObject", (Place.UPLOADS,)),
+        Grant("TakeTagsOfRetried", "GetObjectTagging", (Place.FAILED,)),
+        Grant("PutTagsOfRetried", "PutObjectTagging", (Place.UPLOADS,)),
+        Grant("DeleteFiles", "DeleteObject", (*OPEN, *ENDED)),
+        Grant("KeepJobs", "GetItem PutItem Query UpdateItem", (Place.JOBS,)),
+        Grant("QueueJobs", "SendMessage", (Place.QUEUE,)),
         Grant("KeepWebhooks", "PutItem Query DeleteItem", (Place.WEBHOOKS,)),
     ),
     "on_upload": (
@@ -174,7 +181,7 @@ GRANTS: Mapping[str, tuple[Grant, ...]] = {
         Grant("TellMissingFromForbidden", "ListBucket", (Place.BUCKET,)),
         Grant("ReadFiles", "GetObject GetObjectTagging", (*OPEN, *ENDED)),
         Grant("WriteResults", "PutObject PutObjectTagging AbortMultipartUpload", ENDED),
-        Grant("RemoveMovedOriginals", "DeleteObject", OPEN),
+        Grant("RemoveMovedAndDeleted", "DeleteObject", (*OPEN, *ENDED)),
         Grant("AnnounceEnds", "Publish", (Place.TOPIC,)),
     ),
     "notify": (Grant("FindWebhooks", "Query", (Place.WEBHOOKS,)),),
@@ -182,7 +189,7 @@ GRANTS: Mapping[str, tuple[Grant, ...]] = {
         Grant("FindOpenWork", "ListBucket", (Place.BUCKET,)),
         Grant("ReadFiles", "GetObject GetObjectTagging", (*OPEN, *ENDED)),
         Grant("SetFailuresAside", "PutObject PutObjectTagging AbortMultipartUpload", (Place.FAILED,)),
-        Grant("RemoveMovedOriginals", "DeleteObject", OPEN),
+        Grant("RemoveMovedAndDeleted", "DeleteObject", (*OPEN, *ENDED)),
         Grant("RecordJobs", "GetItem PutItem UpdateItem", (Place.JOBS,)),
         Grant("QueueJobs", "SendMessage", (Place.QUEUE,)),
         Grant("AnnounceEnds", "Publish", (Place.TOPIC,)),

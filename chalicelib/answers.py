@@ -112,7 +112,7 @@ _WEBHOOK: dict[str, Any] = {
     "createdAt": _TIME,
 }
 
-WEBHOOK = _object(_WEBHOOK, name="Webhook")
+WEBHOOK = _object(_WEBHOOK, name="RegisteredWebhook")
 
 NEW_WEBHOOK = _object(_WEBHOOK | {"secret": {**_TEXT, "description": "shown this once"}}, name="NewWebhook")
 

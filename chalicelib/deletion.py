@@ -1,11 +1,11 @@
 """What `DELETE /jobs/{jobId}` does: the record goes, and every object of the job.
 
-    tombstone ▶ message ▶ objects under the open prefix ▶ objects under the final prefixes
+    message, delayed ▶ tombstone ▶ objects under the open prefix ▶ objects under the final prefixes
 
-The tombstone comes first, in one conditional write (`ledger.delete`), and from then on there is no such
-job for its owner. It is no plain removal of the record, because a job that has merely vanished comes back:
-a late S3 event or the sweep would enter its file anew, and a message of it could not be told from one of a
-job whose retention is over, whose files must stay. What each of the others meets:
+With the tombstone, one conditional write (`ledger.delete`), there is no such job for its owner any more.
+It is no plain removal of the record, because a job that has merely vanished comes back: a late S3 event or
+the sweep would enter its file anew, and a message of it could not be told from one of a job whose
+retention is over, whose files must stay. What each of the others meets:
 
 - **An S3 event, delivered late or again**: its upload is older than the deletion, and changes nothing. A
   file that is uploaded after the deletion, on a URL that is still good, is a new file: the job is there
@@ -19,9 +19,11 @@ job whose retention is over, whose files must stay. What each of the others meet
 - **A retry at the same time**: whichever reaches the ledger second sees the other, and a retry takes back
   what it has put under the open prefix.
 
-A crash between any two steps leaves nothing for good: the message is sent before anything is deleted, and
-its consumer clears the final prefixes; the open object is the sweep's. The caller may also just ask again:
-as long as there is a tombstone, all of it is done once more. It lasts longer than any message can.
+A crash between any two steps leaves nothing for good. The message comes first and arrives when the request
+is over: should it have ended behind the tombstone, the consumer finds that and clears the final prefixes.
+The open object is the sweep's. The caller may also just ask again: as long as there is a tombstone, all of
+it is done once more, and it lasts longer than any message can. To a job that was not deleted after all, a
+message more does nothing.
 
 Events that the file brought stay in the `events` table. They are the latest version of an id, which is the
 id's history and not the file's, and finding those of one job means reading all events of its owner. What
@@ -34,6 +36,9 @@ from chalicelib.ledger import open_ledger
 from chalicelib.settings import Settings
 from chalicelib.telemetry import log, owner_hash
 
+CHECK_AFTER = 60
+"""Seconds: longer than an HTTP request can last behind API Gateway, which is 29."""
+
 
 def delete(settings: Settings, owner: str, job_id: str) -> None:
     """
@@ -42,8 +47,8 @@ def delete(settings: Settings, owner: str, job_id: str) -> None:
     """
     ledger = open_ledger(settings)
     job = ledger.get(owner, job_id, deleted=True)
+    messages.send(settings, [job], delay=CHECK_AFTER)
     ledger.delete(job)
-    messages.send(settings, [job])
     storage.remove_folder(settings, keys.job_folder(settings.upload_prefix, owner, job_id))
     if job.status is not Status.DELETED:
         storage.remove_open(settings, job)  # which lies elsewhere when it was dropped there by hand

@@ -4,9 +4,10 @@
 into IAM policy documents. Chalice takes one file per function, without variables, so they are generated
 for a stage once its resources are known.
 
-Two choices in the table need a reason:
+Some choices in the table need a reason:
 - Whoever reads an object may list the bucket, because S3 answers 403 instead of 404 for a missing key to
   callers who may not (GetObject, "Permissions").
+- Whoever deletes on condition may read, as S3 compares the etag on the caller's behalf.
 - Whoever writes a final prefix may abort there: objects over 5 GB are moved in parts, and a move that fails
   takes its parts back.
 """
@@ -149,8 +150,7 @@ GRANTS: Mapping[str, tuple[Grant, ...]] = {
     "api_handler": (
         Grant("SignUploads", "PutObject", (Place.UPLOADS,)),
         Grant("TellMissingFromForbidden", "ListBucket", (Place.BUCKET,)),
-        Grant("SignDownloads", "GetObject", ENDED),
-        Grant("SeeWhatIsOpen", "GetObject", (Place.UPLOADS,)),
+        Grant("ReadFiles", "GetObject", (*OPEN, *ENDED)),
         Grant("TakeTagsOfRetried", "GetObjectTagging", (Place.FAILED,)),
         Grant("PutTagsOfRetried", "PutObjectTagging", (Place.UPLOADS,)),
         Grant("DeleteFiles", "DeleteObject", (*OPEN, *ENDED)),

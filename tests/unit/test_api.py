@@ -344,7 +344,7 @@ class TestMistakes:
             ("PATCH", "/presign"),
             ("DELETE", "/"),
             ("POST", "/jobs"),
-            ("DELETE", "/jobs/1"),
+            ("PATCH", "/jobs/1"),
             ("PUT", "/webhooks"),
             ("GET", "/webhooks/1"),
             ("POST", "/health"),

@@ -14,11 +14,22 @@ PACKAGE = "chalicelib"
 
 LAYERS = (
     {"app"},
-    {"api", "consumer", "deliveries", "listings", "sweeper", "uploads"},
-    {"auth", "intake", "pipeline", "schemas", "webhooks"},
-    {"events", "ledger", "messages", "notifications", "storage"},
-    {"clients", "jobs", "keys", "processors"},
-    {"budget", "filetypes", "items", "jsontext", "settings", "sigv4", "telemetry"},
+    {
+        "api",
+        "consumer",
+        "deletion",
+        "deliveries",
+        "downloads",
+        "listings",
+        "retries",
+        "stats",
+        "sweeper",
+        "uploads",
+    },
+    {"auth", "intake", "openapi", "pipeline", "webhooks"},
+    {"answers", "events", "ledger", "messages", "notifications", "storage"},
+    {"clients", "jobs", "keys", "processors", "schemas"},
+    {"budget", "conditional", "filetypes", "items", "jsontext", "settings", "sigv4", "telemetry"},
     {"errors"},
 )
 """From the map down: a module imports from the layers below its own, and from no other."""

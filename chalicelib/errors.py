@@ -70,6 +70,13 @@ class MethodNotAllowed(WaybillError):
         self.headers = {"Allow": allow}
 
 
+class Conflict(WaybillError):
+    """What was asked for does not go with the state that things are in."""
+
+    status = 409
+    code = "conflict"
+
+
 class PayloadTooLarge(WaybillError):
     status = 413
     code = "payload_too_large"

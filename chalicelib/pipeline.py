@@ -62,6 +62,8 @@ def run(settings: Settings, message: Message) -> None:
         raise RetryLater("Another worker is at this job.", after=_seconds_until(job.lease_until))
     elif claim is Claim.ENDED:
         close(settings, job)
+    elif claim is Claim.DELETED:
+        storage.remove_ended(settings, job.owner, job.job_id)
     else:
         work(settings, ledger, job)
 
@@ -74,6 +76,7 @@ def work(settings: Settings, ledger: Ledger, job: Job) -> None:
         step_aside(settings, ledger, job, error)
     except LeaseLost:
         log("job.lease_lost", jobId=job.job_id, run=job.run)
+        _clear_if_deleted(settings, ledger, job)
 
 
 def end(settings: Settings, ledger: Ledger, job: Job) -> None:
@@ -110,6 +113,13 @@ def step_aside(settings: Settings, ledger: Ledger, job: Job, superseded: Superse
         return
     with suppress(LeaseLost):
         finish(settings, ledger, job, Outcome(Status.FAILED, None, error=_reason(superseded)))
+
+
+def _clear_if_deleted(settings: Settings, ledger: Ledger, lost: Job) -> None:
+    """What was written after the job's deletion had cleared up goes as well."""
+    job = ledger.find(lost.owner, lost.job_id)
+    if job is not None and job.status is Status.DELETED:
+        storage.remove_ended(settings, lost.owner, lost.job_id)
 
 
 def attempt(settings: Settings, job: Job) -> Outcome:
@@ -227,6 +237,8 @@ def close(settings: Settings, ended: Job) -> None:
     """Announce an ended job and delete its open object. Both are as good the second time."""
     notifications.publish(settings, ended)
     if ended.moved:  # or else what lies there by now has never been set aside
+        if ended.run > 1 and ended.status is not Status.FAILED:
+            storage.remove_retried(settings, ended)
         storage.remove_open(settings, ended)
     log(
         "job.ended",

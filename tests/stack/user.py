@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import quote_plus, urlsplit
 
 from ops.stack import LocalStack
 
@@ -180,6 +180,25 @@ class User:
         pages = self.stack.client("dynamodb").get_paginator("scan")
         for page in pages.paginate(TableName=self.stack.outputs[table]):
             yield from page["Items"]
+
+    def deliver_again(self, key: str, item: Mapping[str, Any]) -> None:
+        """Have the event of an upload reach `on_upload` once more; `item` is its job as the ledger had it."""
+        record = {
+            "eventTime": item["uploadedAt"]["S"],
+            "s3": {
+                "bucket": {"name": self.bucket},
+                "object": {
+                    "key": quote_plus(key, safe="/"),
+                    "size": int(item["size"]["N"]),
+                    "eTag": item["etag"]["S"],
+                    "sequencer": item["sequencer"]["S"],
+                },
+            },
+        }
+        answer = self.stack.client("lambda").invoke(
+            FunctionName="waybill-local-on_upload", Payload=json.dumps({"Records": [record]}).encode()
+        )
+        assert "FunctionError" not in answer, answer["Payload"].read()
 
     @property
     def bucket(self) -> str:

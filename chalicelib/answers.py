@@ -106,7 +106,8 @@ SIGNED_FORM = _object(
 )
 
 MULTIPART = _object(
-    {"key": _TEXT, "uploadId": _TEXT, "bucket": _TEXT, "jobId": _UUID, "statusUrl": _URL}, name="Multipart"
+    {"key": _TEXT, "uploadId": _TEXT, "bucket": _TEXT, "jobId": _UUID, "statusUrl": _URL},
+    name="BegunMultipart",
 )
 
 PARTS = {
@@ -148,8 +149,6 @@ STATS = _object(
 HEALTH = _object({"status": {"const": "ok"}})
 
 PAGE: dict[str, Any] = {"type": "string", "description": "the upload page"}
-
-INDEX = {"type": "object", "additionalProperties": _TEXT}
 
 OPENAPI = {"type": "object", "required": ["openapi", "info", "paths"]}
 

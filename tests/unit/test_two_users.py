@@ -16,7 +16,7 @@ import pytest
 from chalice.test import Client, HTTPResponse
 
 from chalicelib import clients
-from chalicelib.jobs import Upload
+from chalicelib.jobs import Ending, Status, Upload
 from chalicelib.ledger import open_ledger
 from chalicelib.settings import Settings
 from ops import tokens
@@ -28,6 +28,7 @@ OPEN = {("GET", "/"), ("GET", "/health"), ("GET", "/openapi.json")}
 
 ABSENT = {
     "job_id": "01912b3c-4d5e-7f60-8a1b-2c3d4e5f6071",
+    "name": "original",
     "webhook_id": "01912b3c-4d5e-7f60-8a1b-2c3d4e5f6071",
     "upload_id": "an-upload-that-never-was",
     "part_number": "1",
@@ -44,6 +45,7 @@ QUERIES = {
 }
 
 BODIES = {
+    "/s3/sign": {"method": "PUT", "key": "bobs.txt"},
     "/webhooks": {"url": "https://hooks.example.com/bob"},
     "/s3/multipart/{upload_id}/complete": {"parts": [{"PartNumber": 1, "ETag": "{etag}"}]},
 }
@@ -91,9 +93,7 @@ def hers(api: Api, aws: Settings) -> Callable[[], Things]:
 
     def make() -> Things:
         signed = api("alice", "POST", "/presign", {"filename": "alices.txt"}).json_body
-        arrived = "2026-05-04T12:00:00Z"
-        job = Upload("alice", signed["jobId"], signed["s3Key"], "alices.txt", "etag", 5, arrived, "01")
-        open_ledger(aws).record(job)
+        _fail(aws, signed)
         hook = api("alice", "POST", "/webhooks", {"url": "https://hooks.example.com/alice"}).json_body
         begun = api("alice", "POST", "/s3/multipart", {"filename": "alices.bin"}).json_body
         part = clients.s3().upload_part(
@@ -101,6 +101,7 @@ def hers(api: Api, aws: Settings) -> Callable[[], Things]:
         )
         return {
             "job_id": signed["jobId"],
+            "name": "original",
             "webhook_id": hook["id"],
             "upload_id": begun["uploadId"],
             "part_number": "1",
@@ -109,6 +110,19 @@ def hers(api: Api, aws: Settings) -> Callable[[], Things]:
         }
 
     return make
+
+
+def _fail(settings: Settings, signed: Any) -> None:
+    """Alice's job, ended FAILED: one that can be downloaded from, retried and deleted."""
+    key = signed["s3Key"].replace(settings.upload_prefix, settings.failed_prefix, 1)
+    put = clients.s3().put_object(Bucket=settings.bucket, Key=key, Body=b"hers")
+    etag = put["ETag"].strip('"')
+    ledger = open_ledger(settings)
+    arrived = "2026-05-04T12:00:00Z"
+    ledger.record(Upload("alice", signed["jobId"], signed["s3Key"], "alices.txt", etag, 4, arrived, "01"))
+    _, job = ledger.claim("alice", signed["jobId"], etag)
+    assert job is not None
+    ledger.finish(job, Ending(Status.FAILED, key, error={"code": "c", "message": "m"}))
 
 
 def call(api: Api, user: str | None, method: str, path: str, things: Things) -> HTTPResponse:
@@ -144,7 +158,7 @@ def test_what_is_somebody_else_s_is_as_if_it_were_not_there(api: Api, hers: Call
 
         assert (foreign.status_code, absent.status_code) == (404, 404), (method, path)
         assert foreign.json_body == absent.json_body
-        assert call(api, "alice", method, path, things).status_code < 300, (method, path)
+        assert call(api, "alice", method, path, things).status_code < 400, (method, path)
 
 
 def test_nothing_of_hers_is_in_any_of_his_answers(api: Api, hers: Callable[[], Things]) -> None:

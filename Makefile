@@ -35,7 +35,7 @@ demo: $(INSTALLED) ## send real files through and check where each one ends
 	@exec $(BIN)/python -m ops demo
 
 test: $(INSTALLED) $(NODE) ## run the unit tests, then the tests of the whole stack, and of its page in Chromium
-	@$(BIN)/python -m pytest tests/unit
+	@$(BIN)/python -m pytest --numprocesses auto tests/unit
 	@$(BIN)/python -m pytest tests/stack
 	@$(BIN)/python -m pytest tests/browser
 

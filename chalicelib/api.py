@@ -6,13 +6,16 @@ import logging
 import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 from chalice.app import Chalice, CORSConfig, Request, Response
 
 from chalicelib import auth, schemas, settings
+from chalicelib.conditional import matches, strong_etag
 from chalicelib.errors import BadRequest, MethodNotAllowed, PayloadTooLarge, WaybillError
 from chalicelib.jsontext import to_json
+from chalicelib.openapi import Contract
 from chalicelib.settings import Settings
 from chalicelib.telemetry import log
 
@@ -27,6 +30,8 @@ ANY_TYPE = ["*/*"]
 """Bodies are read as JSON whatever they are called: `curl -d` calls them a form."""
 
 MAX_BODY_BYTES = 64 * 1024
+MAX_PARTS_BODY = 2 * 1024 * 1024
+"""Room for the numbers and ETags of 10,000 parts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,40 +43,99 @@ class Call:
     body: Mapping[str, Any]
     query: Mapping[str, str]
     base_url: str
+    headers: Mapping[str, str]
+    """Their names in any case."""
 
 
 View = Callable[..., Any]
 
 
 def endpoint(
-    app: Chalice, *, body: schemas.Schema = schemas.NOTHING, query: schemas.Schema = schemas.NOTHING
+    app: Chalice,
+    *,
+    body: schemas.Schema = schemas.NOTHING,
+    query: schemas.Schema = schemas.NOTHING,
+    max_body: int = MAX_BODY_BYTES,
+    answer: schemas.Schema | None = None,
+    status: int = 200,
+    also: Mapping[int, str] = MappingProxyType({}),
+    etag: bool = False,
 ) -> Callable[[View], View]:
     """Make a Chalice view of a function that takes a `Call` and the path's parameters.
 
-    What it returns becomes the JSON answer; a `WaybillError` becomes its status in the one error shape.
+    What it returns becomes the JSON answer; a `WaybillError` becomes its status in the one error shape. What
+    is declared here is what `GET /openapi.json` says of the route.
+
+    Args:
+        body, query: what the route takes; anything else is a 400.
+        answer: what it answers with `status`; left out for a 204.
+        also: other answers, status to description, as the view may give them (302) or raise them (409).
+        etag: let a client that has the answer already ask whether it is still good.
     """
+    contract = Contract(body, query, answer, status, dict(also), etag=etag)
 
     def wrap(view: View) -> View:
         @functools.wraps(view)
-        def answer(**path: str) -> Response:
+        def respond(**path: str) -> Response:
             request = _current(app)
             try:
-                made = view(_call(request, body, query), **path)
+                made = view(_call(request, body, query, max_body), **path)
             except WaybillError as error:
                 return _refused(request, error)
             except Exception as error:
                 return _unexpected(request, error)
-            return made if isinstance(made, Response) else json_response(200, made)
+            if isinstance(made, Response):
+                return made
+            if status == 204:
+                return no_content()
+            response = json_response(status, made)
+            return _unless_known(request, response) if etag else response
 
-        return answer
+        return _declaring(contract, respond)
 
     return wrap
 
 
+def described(answer: schemas.Schema, *, media_type: str = "application/json") -> Callable[[View], View]:
+    """Declare what a plain Chalice view answers: one that takes no `Call`, and is open to anyone."""
+    contract = Contract(answer=answer, media_type=media_type, open=True)
+    return functools.partial(_declaring, contract)
+
+
+def mistake(view: View) -> View:
+    """Declare a plain view that is no part of the API, but answers those who take it for one."""
+    return _declaring(Contract(hidden=True), view)
+
+
+def _declaring(contract: Contract, view: View) -> View:
+    vars(view)["contract"] = contract
+    return view
+
+
+def _unless_known(request: Request, response: Response) -> Response:
+    """The response with its `ETag`, or 304 without a body for a client that has it."""
+    tag = strong_etag(response.body)
+    kept: dict[str, Any] = {"ETag": tag, "Cache-Control": "private, no-cache"}
+    if matches(request.headers.get("if-none-match", ""), tag):
+        return Response("", headers=kept, status_code=304)
+    response.headers.update(kept)
+    return response
+
+
+def here(app: Chalice) -> str:
+    """The URL of this API, for a view without a `Call`."""
+    return base_url(settings.get().public_url, _current(app))
+
+
 def wrong_method(app: Chalice, message: str, *, allow: str) -> Response:
     """The answer to a common mistake; `{here}` in the message becomes the URL of the API."""
-    here = base_url(settings.get().public_url, _current(app))
-    return error_response(MethodNotAllowed(message.format(here=here), allow=allow))
+    return error_response(MethodNotAllowed(message.format(here=here(app)), allow=allow))
+
+
+def headers(app: Chalice) -> Mapping[str, str]:
+    """The headers of the current request, found whatever the case of their names."""
+    sent: Mapping[str, str] = _current(app).headers
+    return sent
 
 
 def _current(app: Chalice) -> Request:
@@ -132,25 +196,27 @@ def _segments(path: str) -> list[str]:
     return [segment for segment in path.split("/") if segment]
 
 
-def _call(request: Request, body: schemas.Schema, query: schemas.Schema) -> Call:
+def _call(request: Request, body: schemas.Schema, query: schemas.Schema, max_body: int) -> Call:
     configured = settings.get()
-    owner = auth.owner(configured, request.context)
+    owner = auth.owner(configured, request.headers)
     sent_query = dict(request.query_params or {})
     schemas.check(query, sent_query)
-    sent = _json_object(request) if request.method in ("POST", "PUT", "PATCH") else {}
+    sent = _json_object(request, max_body) if request.method in ("POST", "PUT", "PATCH") else {}
     schemas.check(body, sent)
-    return Call(configured, owner, sent, sent_query, base_url(configured.public_url, request))
+    return Call(
+        configured, owner, sent, sent_query, base_url(configured.public_url, request), request.headers
+    )
 
 
-def _json_object(request: Request) -> dict[str, Any]:
+def _json_object(request: Request, max_body: int) -> dict[str, Any]:
     """The body as a JSON object; an empty body counts as `{}`."""
     try:
         raw = request.raw_body
     except ValueError:
         raise BadRequest("The body is not the base64 that it claims to be.", code="bad_json") from None
-    if len(raw) > MAX_BODY_BYTES:
+    if len(raw) > max_body:
         raise PayloadTooLarge(
-            f"The body has more than {MAX_BODY_BYTES} bytes. Files do not go here: PUT them to uploadUrl."
+            f"The body has more than {max_body} bytes. Files do not go here: PUT them to uploadUrl."
         )
     if not raw.strip():
         return {}

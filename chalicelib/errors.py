@@ -47,6 +47,13 @@ class Unauthorized(WaybillError):
     headers = MappingProxyType({"WWW-Authenticate": "Bearer"})  # RFC 9110, section 15.5.2
 
 
+class TokenRefused(Unauthorized):
+    """There is a token, and it opens nothing (RFC 6750, section 3.1)."""
+
+    code = "token_invalid"
+    headers = MappingProxyType({"WWW-Authenticate": 'Bearer error="invalid_token"'})
+
+
 class NotFound(WaybillError):
     status = 404
     code = "not_found"
@@ -61,6 +68,13 @@ class MethodNotAllowed(WaybillError):
     def __init__(self, message: str, *, allow: str) -> None:
         super().__init__(message)
         self.headers = {"Allow": allow}
+
+
+class Conflict(WaybillError):
+    """What was asked for does not go with the state that things are in."""
+
+    status = 409
+    code = "conflict"
 
 
 class PayloadTooLarge(WaybillError):

@@ -15,6 +15,8 @@ class Status(StrEnum):
     COMPLETED = "COMPLETED"
     REJECTED = "REJECTED"
     FAILED = "FAILED"
+    DELETED = "DELETED"
+    """A tombstone: for its owner there is no such job any more (see `deletion.py`)."""
 
     @property
     def ended(self) -> bool:
@@ -131,8 +133,11 @@ def order(job: Job, upload: Upload) -> Order:
     """Compare by sequencer, and by etag where one of the two has no sequencer.
 
     Sequencers are hexadecimal text of differing length: the shorter is padded with zeros on the right, then
-    they compare as text (Amazon S3 User Guide, "Event message structure").
+    they compare as text (Amazon S3 User Guide, "Event message structure"). Of a deleted job only the time
+    counts: what was uploaded before the deletion is gone with it, and its event may still come.
     """
+    if job.status is Status.DELETED:
+        return Order.OLDER if upload.uploaded_at <= job.updated_at else Order.NEWER
     if not job.sequencer or not upload.sequencer:
         if job.etag == upload.etag:
             return Order.SAME

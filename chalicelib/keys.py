@@ -60,6 +60,11 @@ def ended_key(prefix: str, owner: str, job_id: str, filename: str) -> str:
     return f"{prefix}{owner}/{job_id}/{filename}"
 
 
+def job_folder(prefix: str, owner: str, job_id: str) -> str:
+    """What the keys of all objects of a job under a prefix begin with, and no others."""
+    return f"{prefix}{owner}/{job_id}/"
+
+
 def output_key(settings: Settings, owner: str, job_id: str, name: str) -> str:
     return f"{settings.processed_prefix}{owner}/{job_id}/outputs/{name}"
 

@@ -8,7 +8,9 @@
                               └──┘
                     claimed again: the lease ran out, or was given back
 
-A newer upload on the same key opens the job again, from whatever state, as its next run. Every arrow is one
+A newer upload on the same key opens the job again, from whatever state, as its next run; so does a retry,
+which puts the failed original back under its open key. Every state also leads to DELETED, where what is left
+is a tombstone, and from there only an upload that is newer than the deletion leads on. Every arrow is one
 conditional write, and all conditions are in this file: a write that loses its condition changes nothing.
 
 A claim carries a lease. Time runs downwards, `L1` and `L2` are lease tokens:
@@ -25,7 +27,7 @@ import base64
 import binascii
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from enum import Enum
 from typing import TYPE_CHECKING, Any
@@ -40,6 +42,9 @@ if TYPE_CHECKING:
 
 MAX_READS_PER_PAGE = 10
 
+TOMBSTONE_SECONDS = 15 * 86_400
+"""Longer than any message lives: a queue keeps one for 14 days at most (SQS Developer Guide, "Quotas")."""
+
 
 class Claim(Enum):
     """What became of a worker's claim on a job."""
@@ -49,6 +54,7 @@ class Claim(Enum):
     BUSY = "busy"
     SUPERSEDED = "superseded"
     GONE = "gone"
+    DELETED = "deleted"
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +132,8 @@ class Ledger:
         # The SDK repeats a call whose answer was lost: a condition that our own first try broke is a success.
         if taken or job.lease == lease:
             return Claim.TAKEN, job
+        if job.status is Status.DELETED:
+            return Claim.DELETED, job
         if job.etag != etag:
             return Claim.SUPERSEDED, job
         return (Claim.ENDED if job.status.ended else Claim.BUSY), job
@@ -188,7 +196,11 @@ class Ledger:
         return touched or job == replace(seen, updated_at=now)  # our own first try, as above
 
     def reopen(self, seen: Job, upload: Upload) -> Job | None:
-        """Open an ended job again for an object that lies under its open key; None where it has changed."""
+        """Open an ended job again for an object that lies under its open key; None where it has changed.
+
+        An ended job leaves its state by a new run only, so that a FAILED one which is still of the run that
+        was seen is still FAILED: this is the arrow called retry as well.
+        """
         job = jobs.queued(upload, run=seen.run + 1, created_at=seen.created_at, now=self._now())
         known = self._put(
             job,
@@ -202,19 +214,44 @@ class Ledger:
         )
         return job if known is None else None
 
+    def delete(self, seen: Job) -> None:
+        """Any state ▶ DELETED, as a run of its own: whoever works on the job, or is about to, loses.
+
+        The tombstone keeps what late events and messages are compared with, and nothing that tells of the
+        file.
+        """
+        job: Job | None = seen
+        while job is not None and job.status is not Status.DELETED:
+            job, _ = self._update(
+                job.owner,
+                job.job_id,
+                condition="run = :run",
+                assign={
+                    "status": Status.DELETED,
+                    "run": job.run + 1,
+                    "stage": "deleted",
+                    **dict.fromkeys(("key", "sourceKey", "filename"), ""),
+                    **dict.fromkeys(("lease", "contentType", "detectedType", "outputs", "metadata", "error")),
+                    "expiresAt": int(self._clock()) + TOMBSTONE_SECONDS,
+                },
+                values={":run": job.run},
+            )
+
     def find(self, owner: str, job_id: str) -> Job | None:
+        """The job, also where it is no more than a tombstone."""
         found = self._dynamodb.get_item(
             TableName=self._table, Key=_key(owner, job_id), ConsistentRead=True
         ).get("Item")
         return jobs.from_item(found) if found else None
 
-    def get(self, owner: str, job_id: str) -> Job:
-        """
+    def get(self, owner: str, job_id: str, *, deleted: bool = False) -> Job:
+        """The job; its tombstone only where that is asked for.
+
         Raises:
             NotFound: there is no such job under this owner, whoever else may have one.
         """
         job = self.find(owner, job_id) if keys.is_job_id(job_id) else None
-        if job is None:
+        if job is None or (job.status is Status.DELETED and not deleted):
             raise NotFound("No such job. The ids of your jobs are in GET /jobs.", code="job_not_found")
         return job
 
@@ -223,15 +260,14 @@ class Ledger:
         query: dict[str, Any] = {
             "TableName": self._table,
             "KeyConditionExpression": "#owner = :owner",
-            "ExpressionAttributeNames": {"#owner": "owner"},
-            "ExpressionAttributeValues": items.to_item({":owner": owner}),
+            "FilterExpression": "#status = :status" if status else "#status <> :status",
+            "ExpressionAttributeNames": {"#owner": "owner", "#status": "status"},
+            "ExpressionAttributeValues": items.to_item(
+                {":owner": owner, ":status": status or Status.DELETED}
+            ),
             "ScanIndexForward": False,
             "Limit": limit,
         }
-        if status is not None:
-            query["FilterExpression"] = "#status = :status"
-            query["ExpressionAttributeNames"]["#status"] = "status"
-            query["ExpressionAttributeValues"] |= items.to_item({":status": status})
         if cursor:
             query["ExclusiveStartKey"] = _key(owner, _job_id_of(cursor))
         found: list[Job] = []
@@ -249,6 +285,22 @@ class Ledger:
             if len(found) == limit:
                 break
         return Page(found, _cursor(last["jobId"]["S"]))
+
+    def sizes(self, owner: str) -> Iterator[tuple[Status, int]]:
+        """Status and size in bytes of each of an owner's jobs, as they lie in the partition."""
+        query: dict[str, Any] = {
+            "TableName": self._table,
+            "KeyConditionExpression": "#owner = :owner",
+            "ProjectionExpression": "#status, #size",
+            "ExpressionAttributeNames": {"#owner": "owner", "#status": "status", "#size": "size"},
+            "ExpressionAttributeValues": items.to_item({":owner": owner}),
+        }
+        last: Any = {}
+        while last is not None:
+            answer: Any = self._dynamodb.query(**query, **({"ExclusiveStartKey": last} if last else {}))
+            for item in answer["Items"]:
+                yield Status(item["status"]["S"]), int(item["size"]["N"])
+            last = answer.get("LastEvaluatedKey")
 
     def _put(self, job: Job, condition: str, values: dict[str, Any]) -> Job | None:
         """Write the whole job; the job that stands in the way where the condition does not hold."""

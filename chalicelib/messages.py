@@ -67,8 +67,8 @@ def body_of(bucket: str, job: Job) -> str:
     )
 
 
-def send(settings: Settings, jobs: Iterable[Job]) -> None:
-    """Queue the work on each job.
+def send(settings: Settings, jobs: Iterable[Job], *, delay: int = 0) -> None:
+    """Queue the work on each job; `delay` is in seconds, 900 at most.
 
     Raises:
         Unavailable: the queue did not take every one of them; sending all again is safe.
@@ -77,7 +77,8 @@ def send(settings: Settings, jobs: Iterable[Job]) -> None:
         answer = clients.sqs().send_message_batch(
             QueueUrl=settings.queue_url,
             Entries=[
-                {"Id": str(n), "MessageBody": body_of(settings.bucket, job)} for n, job in enumerate(some)
+                {"Id": str(n), "MessageBody": body_of(settings.bucket, job), "DelaySeconds": delay}
+                for n, job in enumerate(some)
             ],
         )
         if answer.get("Failed"):

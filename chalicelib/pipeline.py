@@ -62,6 +62,8 @@ def run(settings: Settings, message: Message) -> None:
         raise RetryLater("Another worker is at this job.", after=_seconds_until(job.lease_until))
     elif claim is Claim.ENDED:
         close(settings, job)
+    elif claim is Claim.DELETED:
+        storage.remove_ended(settings, job.owner, job.job_id)
     else:
         work(settings, ledger, job)
 
@@ -74,6 +76,7 @@ def work(settings: Settings, ledger: Ledger, job: Job) -> None:
         step_aside(settings, ledger, job, error)
     except LeaseLost:
         log("job.lease_lost", jobId=job.job_id, run=job.run)
+        _clear_if_deleted(settings, ledger, job)
 
 
 def end(settings: Settings, ledger: Ledger, job: Job) -> None:
@@ -112,6 +115,13 @@ def step_aside(settings: Settings, ledger: Ledger, job: Job, superseded: Superse
         finish(settings, ledger, job, Outcome(Status.FAILED, None, error=_reason(superseded)))
 
 
+def _clear_if_deleted(settings: Settings, ledger: Ledger, lost: Job) -> None:
+    """What was written after the job's deletion had cleared up goes as well."""
+    job = ledger.find(lost.owner, lost.job_id)
+    if job is not None and job.status is Status.DELETED:
+        storage.remove_ended(settings, lost.owner, lost.job_id)
+
+
 def attempt(settings: Settings, job: Job) -> Outcome:
     """Validate, detect, process: everything that may fail on account of the file itself."""
     if job.attempts > settings.max_attempts:
@@ -123,10 +133,12 @@ def attempt(settings: Settings, job: Job) -> Outcome:
         validate(settings, original)
         if original.size > settings.light_limit_bytes:
             file_type = detect(original.body.read(HEAD_BYTES), job.filename)
+            admit(settings, file_type)
             return Outcome(Status.COMPLETED, original, FileType(OTHER.family, file_type.media_type))
         with _memory().hold(original.size):
             body = original.body.read()
             file_type = detect(body[:HEAD_BYTES], job.filename)
+            admit(settings, file_type)
             result = process(settings, job, file_type, body)
         return Outcome(Status.COMPLETED, original, file_type, result)
     except Rejected as error:
@@ -164,6 +176,19 @@ def validate(settings: Settings, original: Original) -> None:
         raise Rejected(
             f"The file has {original.size} bytes; at most {settings.max_upload_bytes} are allowed.",
             code="too_large",
+        )
+
+
+def admit(settings: Settings, file_type: FileType) -> None:
+    """Whether the deployment takes what the file is, whatever it was declared as or is called.
+
+    Raises:
+        Rejected: `type_not_allowed`.
+    """
+    if not settings.allows_type(file_type.media_type):
+        raise Rejected(
+            f"The file is {file_type.media_type}; allowed are: {', '.join(settings.allowed_types)}.",
+            code="type_not_allowed",
         )
 
 
@@ -212,6 +237,8 @@ def close(settings: Settings, ended: Job) -> None:
     """Announce an ended job and delete its open object. Both are as good the second time."""
     notifications.publish(settings, ended)
     if ended.moved:  # or else what lies there by now has never been set aside
+        if ended.run > 1 and ended.status is not Status.FAILED:
+            storage.remove_retried(settings, ended)
         storage.remove_open(settings, ended)
     log(
         "job.ended",

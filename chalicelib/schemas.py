@@ -1,5 +1,6 @@
 """What the API takes, as JSON Schema: the one source for checking requests and for describing them."""
 
+import re
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -13,20 +14,23 @@ Schema = Mapping[str, Any]
 
 _LONGEST_SHOWN = 60
 
+_FILENAME: Schema = {"type": "string", "minLength": 1, "maxLength": 4096}
+_SIZE: Schema = {"type": "integer", "minimum": 1, "description": "the size of the file in bytes"}
+_MEDIA_TYPE = r"[A-Za-z0-9!#&^_.+-]+/[A-Za-z0-9!#&^_.+-]+( *; *[\x20-\x7e]+)?"  # RFC 6838, section 4.2
+
 PRESIGN: Schema = {
     "$id": "presign",
     "type": "object",
     "additionalProperties": False,
     "properties": {
-        "filename": {"type": "string", "minLength": 1, "maxLength": 4096},
+        "filename": _FILENAME,
         "contentType": {
             "type": "string",
             "maxLength": 255,
-            # RFC 6838, section 4.2
-            "pattern": r"^[A-Za-z0-9!#&^_.+-]+/[A-Za-z0-9!#&^_.+-]+( *; *[\x20-\x7e]+)?$",
+            "pattern": f"^{_MEDIA_TYPE}$",
             "description": "a media type such as text/plain or text/csv; charset=utf-8",
         },
-        "size": {"type": "integer", "minimum": 1, "description": "the size of the file in bytes"},
+        "size": _SIZE,
         "sha256": {
             "type": "string",
             "pattern": "^[0-9a-fA-F]{64}$",
@@ -42,7 +46,7 @@ PRESIGN: Schema = {
                 "description": "1 to 256 printable ASCII characters, with no space at either end",
             },
         },
-        "method": {"enum": ["PUT"]},
+        "method": {"enum": ["PUT", "POST"]},
     },
 }
 
@@ -64,6 +68,105 @@ WEBHOOK: Schema = {
     },
 }
 
+# What an uploader sends that speaks to Companion; an empty type is one that it does not know.
+_COMPANION_FILE: Schema = {
+    "filename": {"type": "string", "maxLength": 4096},
+    "type": {
+        "type": "string",
+        "maxLength": 255,
+        "pattern": f"^({_MEDIA_TYPE})?$",
+        "description": "a media type such as text/plain or text/csv; charset=utf-8",
+    },
+}
+
+S3_PARAMS_QUERY: Schema = {
+    "$id": "s3-params-query",
+    "type": "object",
+    "additionalProperties": False,
+    "properties": _COMPANION_FILE,
+    "patternProperties": {r"^metadata\[[^\[\]]{1,255}\]$": {"type": "string"}},
+}
+
+MULTIPART: Schema = {
+    "$id": "multipart",
+    "type": "object",
+    "additionalProperties": False,
+    "properties": {
+        **_COMPANION_FILE,
+        "size": _SIZE,
+        "metadata": {
+            "type": ["object", "null"],
+            "description": "as for /presign; empty values, and name, type and relativePath, are left out",
+        },
+    },
+}
+
+_KEY: Schema = {"type": "string", "maxLength": 1024, "description": "the key of the upload"}
+
+MULTIPART_QUERY: Schema = {
+    "$id": "multipart-query",
+    "type": "object",
+    "additionalProperties": False,
+    "required": ["key"],
+    "properties": {"key": _KEY},
+}
+
+MULTIPART_BATCH_QUERY: Schema = {
+    "$id": "multipart-batch-query",
+    "type": "object",
+    "additionalProperties": False,
+    "required": ["key", "partNumbers"],
+    "properties": {
+        "key": _KEY,
+        "partNumbers": {
+            "type": "string",
+            "maxLength": 6000,
+            "pattern": "^[0-9]+(,[0-9]+)*$",
+            "description": "part numbers with commas between them, such as 1,2,3",
+        },
+    },
+}
+
+MULTIPART_PARTS: Schema = {
+    "$id": "multipart-parts",
+    "type": "object",
+    "additionalProperties": False,
+    "required": ["parts"],
+    "properties": {
+        "parts": {
+            "type": "array",
+            "minItems": 1,
+            "maxItems": 10_000,
+            "items": {
+                "type": "object",
+                "required": ["PartNumber", "ETag"],
+                "properties": {
+                    "PartNumber": {"type": "integer", "minimum": 1, "maximum": 10_000},
+                    "ETag": {"type": "string", "minLength": 1, "maxLength": 128},
+                },
+            },
+        },
+    },
+}
+
+SIGN: Schema = {
+    "$id": "sign",
+    "type": "object",
+    "additionalProperties": False,
+    "required": ["method", "key"],
+    "properties": {
+        "method": {"enum": ["PUT", "POST", "GET", "DELETE"]},
+        "key": {
+            "type": "string",
+            "maxLength": 4096,
+            "description": "with uploadId the key of the upload, else the name of the file",
+        },
+        "uploadId": {"type": "string", "minLength": 1, "maxLength": 1024},
+        "partNumber": {"type": "integer", "minimum": 1, "maximum": 10_000},
+        "contentType": _COMPANION_FILE["type"],
+    },
+}
+
 NOTHING: Schema = {"$id": "nothing", "type": "object", "additionalProperties": False, "properties": {}}
 
 JOBS_QUERY: Schema = {
@@ -82,11 +185,25 @@ JOBS_QUERY: Schema = {
 }
 
 
+_ALL = (
+    PRESIGN,
+    S3_PARAMS_QUERY,
+    MULTIPART,
+    MULTIPART_QUERY,
+    MULTIPART_BATCH_QUERY,
+    MULTIPART_PARTS,
+    SIGN,
+    WEBHOOK,
+    NOTHING,
+    JOBS_QUERY,
+)
+
+
 @lru_cache(maxsize=16)
 def _checker(schema_id: str) -> "Callable[[object], object]":
     import fastjsonschema
 
-    schema = next(s for s in (PRESIGN, WEBHOOK, NOTHING, JOBS_QUERY) if s["$id"] == schema_id)
+    schema = next(s for s in _ALL if s["$id"] == schema_id)
     checker: Callable[[object], object] = fastjsonschema.compile(dict(schema))
     return checker
 
@@ -96,7 +213,12 @@ def check(schema: Schema, value: Mapping[str, Any]) -> None:
     Raises:
         BadRequest: naming the field, and what it takes.
     """
-    unknown = sorted(set(value) - set(schema["properties"]))
+    patterns = schema.get("patternProperties", {})
+    unknown = sorted(
+        name
+        for name in set(value) - set(schema["properties"])
+        if not any(re.search(pattern, name) for pattern in patterns)
+    )
     if unknown:
         field = unknown[0][:_LONGEST_SHOWN]
         known = ", ".join(schema["properties"])
@@ -119,7 +241,7 @@ def _wanted(rule: str, schema: Schema) -> str:
     """The rule of a schema that was broken, in words."""
     wanted = schema.get(rule)
     return {
-        "type": f"must be {_TYPES.get(str(wanted), wanted)}",
+        "type": f"must be {_type_in_words(wanted)}",
         "enum": f"must be one of: {', '.join(wanted) if isinstance(wanted, list) else wanted}",
         "minimum": f"must be at least {wanted}",
         "minLength": "must not be empty",
@@ -131,8 +253,16 @@ def _wanted(rule: str, schema: Schema) -> str:
         ),
         "maxProperties": f"must have at most {wanted} entries",
         "minItems": "must not be empty",
+        "maximum": f"must be at most {wanted}",
+        "maxItems": f"must have at most {wanted} entries",
+        "required": f"must have {' and '.join(wanted) if isinstance(wanted, list) else wanted}",
         "uniqueItems": "must not hold the same twice",
     }.get(rule, f"breaks the rule {rule}: {wanted}")
+
+
+def _type_in_words(wanted: Any) -> str:
+    first = wanted[0] if isinstance(wanted, list) else wanted
+    return _TYPES.get(str(first), str(first))
 
 
 _TYPES = {

@@ -8,7 +8,7 @@ through boto3 always mean the same place.
 import os
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import combinations
 from typing import TypeVar
@@ -19,6 +19,7 @@ T = TypeVar("T")
 
 MiB = 1024 * 1024
 GiB = 1024 * MiB
+TiB = 1024 * GiB
 
 # Amazon S3 User Guide, "Bucket naming rules"; a directory bucket takes another kind of signature.
 _BUCKET = re.compile(r"(?!.*(?:\.\.|--x-s3$|--xa-s3$))[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
@@ -27,7 +28,12 @@ _PREFIX = re.compile(r"[A-Za-z0-9_-]{1,64}/")
 _REGION = re.compile(r"[a-z]+(-[a-z]+)+-[0-9]+")
 _HOST = r"https?://(?:[A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?"
 _URL = re.compile(rf"{_HOST}(?:/[A-Za-z0-9._~-]+)*/?")
+_JWKS = re.compile(rf"{_URL.pattern}(?:\?[A-Za-z0-9._~%=&-]+)?")
 _QUEUE = re.compile(rf"{_HOST}(?:/[A-Za-z0-9._~-]+)*/[A-Za-z0-9_-]{{1,80}}")
+_TYPE = r"[a-z0-9!#&^_.+-]+/(?:[a-z0-9!#&^_.+-]+|\*)"  # RFC 6838, section 4.2, or a whole top-level type
+_TYPES = re.compile(rf"{_TYPE}(?: *, *{_TYPE})*")
+_LOOPBACK = re.compile(r"https?://(?:localhost|127(?:\.[0-9]{1,3}){3}|\[::1\])(?::[0-9]{1,5})?(?:/.*)?")
+_PRINTABLE = re.compile(r"[\x21-\x7e]{1,512}")
 _TOPIC = re.compile(r"arn:[a-z-]+:sns:[a-z0-9-]+:[0-9]{12}:[A-Za-z0-9_-]{1,256}")
 
 _PREFIX_SETTINGS = (
@@ -39,6 +45,19 @@ _PREFIX_SETTINGS = (
 )
 _PREFIX_KIND = "one path segment and a slash, such as uploads/"
 _LONGEST_SHOWN = 80
+
+MIN_SECRET_BYTES = 32
+"""What HS256 wants of its key (RFC 7518, section 3.2)."""
+
+
+@dataclass(frozen=True, slots=True)
+class TokenRules:
+    """What a caller's token is checked by: a shared secret (HS256), or the issuer's keys (RS256, ES256)."""
+
+    secret: str | None = field(repr=False)
+    jwks_url: str | None
+    issuer: str | None
+    audience: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +77,14 @@ class Settings:
     endpoint_url: str | None
     public_url: str | None
     auth_mode: str
+    tokens: TokenRules | None
+    """None where nobody has to say who they are."""
     expires_in: int
     """Seconds for which a signed URL is good."""
     max_upload_bytes: int
+    """Of a file, however it comes; in one request S3 takes no more than 5 GiB."""
+    allowed_types: tuple[str, ...]
+    """Media types, or top-level types such as `image/*`; empty allows all."""
     light_limit_bytes: int
     """Above this size the original is never read into memory."""
     lease_seconds: int
@@ -96,9 +120,11 @@ class Settings:
             region=read.region(),
             endpoint_url=read.endpoint(),
             public_url=read.optional("PUBLIC_URL", _URL, "the http(s) URL that clients call the API by"),
-            auth_mode=read.choice("AUTH_MODE", ("none",)),
+            auth_mode=(auth_mode := read.choice("AUTH_MODE", ("none", "jwt"))),
+            tokens=read.tokens() if auth_mode == "jwt" else None,
             expires_in=read.number("EXPIRES_IN", 900, 1, 604_800),
-            max_upload_bytes=read.number("MAX_UPLOAD_BYTES", 5 * GiB, 1, 5 * GiB),
+            max_upload_bytes=read.number("MAX_UPLOAD_BYTES", 5 * GiB, 1, 5 * TiB),
+            allowed_types=read.types("ALLOWED_TYPES"),
             light_limit_bytes=read.number("LIGHT_LIMIT_BYTES", 64 * MiB, 1, 512 * MiB),
             lease_seconds=read.number("LEASE_SECONDS", 90, 5, 86_400),
             max_attempts=read.number("MAX_ATTEMPTS", 5, 1, 100),
@@ -108,6 +134,11 @@ class Settings:
             webhook_allow_insecure=read.flag("WEBHOOK_ALLOW_INSECURE"),
         )
         settings._refuse_equal_prefixes()
+        if auth_mode == "none" and not _stays_on_this_machine(env):
+            raise SettingsError(
+                "AUTH_MODE is none, which opens every file to everybody: on AWS it takes jwt. none is for a "
+                "stack on one's own machine, where AWS_ENDPOINT_URL names 127.0.0.1 or localhost."
+            )
         return settings
 
     def _refuse_equal_prefixes(self) -> None:
@@ -133,11 +164,23 @@ class Settings:
     def queue_name(self) -> str:
         return self.queue_url.rsplit("/", 1)[-1]
 
+    def allows_type(self, media_type: str) -> bool:
+        """Whether this deployment takes files of a media type, whose parameters do not matter."""
+        name = media_type.split(";")[0].strip().lower()
+        family = name.split("/")[0] + "/*"
+        return not self.allowed_types or name in self.allowed_types or family in self.allowed_types
+
 
 @lru_cache(maxsize=1)
 def get() -> Settings:
     """The settings of this process."""
     return Settings.from_env(os.environ)
+
+
+def _stays_on_this_machine(env: Mapping[str, str]) -> bool:
+    """Whether the AWS that this process talks to is an embedded one, of its own machine."""
+    endpoints = [url for name, url in env.items() if name.startswith("AWS_ENDPOINT_URL") and url]
+    return bool(env.get("AWS_ENDPOINT_URL")) and all(_LOOPBACK.fullmatch(url) for url in endpoints)
 
 
 class _Reader:
@@ -157,6 +200,13 @@ class _Reader:
             name, str(default), lambda raw: _between(raw, low, high), f"a whole number from {low} to {high}"
         )
 
+    def types(self, name: str) -> tuple[str, ...]:
+        if not self._env.get(name):
+            return ()
+        kind = "media types with commas between them, such as application/pdf,image/*"
+        listed = self._read(name, None, lambda raw: _matching(raw.strip().lower(), _TYPES), kind)
+        return tuple(one.strip() for one in listed.split(","))
+
     def choice(self, name: str, choices: tuple[str, ...]) -> str:
         return self._read(
             name, None, lambda raw: choices[choices.index(raw)], "one of: " + ", ".join(choices)
@@ -173,6 +223,43 @@ class _Reader:
         """S3's own endpoint before the general one: the SDKs' order (AWS SDKs and Tools Reference Guide)."""
         name = "AWS_ENDPOINT_URL_S3" if self._env.get("AWS_ENDPOINT_URL_S3") else "AWS_ENDPOINT_URL"
         return self.optional(name, _URL, "an http(s) URL without user, query or fragment")
+
+    def tokens(self) -> TokenRules:
+        """One of the two kinds of key. A JWKS is often shared by many services: only issuer and audience
+        together say that a token was made for this one."""
+        secret, jwks_url = self._secret("JWT_SECRET"), self._env.get("JWT_JWKS_URL")
+        if bool(secret) == bool(jwks_url):
+            state = "both set" if secret else "not set"
+            raise SettingsError(f"JWT_SECRET and JWT_JWKS_URL are {state}: AUTH_MODE=jwt takes one of them.")
+        claim = self.text if jwks_url else self.optional
+        return TokenRules(
+            secret=secret,
+            jwks_url=self._jwks_url("JWT_JWKS_URL") if jwks_url else None,
+            issuer=claim("JWT_ISSUER", _PRINTABLE, "the iss of your tokens"),
+            audience=claim("JWT_AUDIENCE", _PRINTABLE, "the aud of your tokens"),
+        )
+
+    def _secret(self, name: str) -> str | None:
+        """Never shown, not even in part."""
+        secret = self._env.get(name)
+        if secret and len(secret.encode("utf-8", "surrogateescape")) < MIN_SECRET_BYTES:
+            raise SettingsError(
+                f"{name} is too short: it takes at least {MIN_SECRET_BYTES} bytes, "
+                "such as what `openssl rand -hex 32` prints."
+            )
+        if secret and "-----BEGIN " in secret:
+            raise SettingsError(
+                f"{name} is a key in PEM form, for signatures of another kind: it takes a secret."
+            )
+        return secret or None
+
+    def _jwks_url(self, name: str) -> str:
+        def parse(raw: str) -> str:
+            if not raw.startswith("https:") and not _LOOPBACK.fullmatch(raw):
+                raise ValueError(raw)
+            return _matching(raw, _JWKS)
+
+        return self._read(name, None, parse, "an https URL without user or fragment")
 
     def _read(self, name: str, default: str | None, parse: Callable[[str], T], kind: str) -> T:
         raw = self._env.get(name) or default

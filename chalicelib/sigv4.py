@@ -20,7 +20,7 @@ from functools import lru_cache
 MAX_EXPIRES_IN = 604_800
 """Seven days, in seconds: S3's limit on `X-Amz-Expires`."""
 
-_ALGORITHM = "AWS4-HMAC-SHA256"
+ALGORITHM = "AWS4-HMAC-SHA256"
 _UNSIGNED_PAYLOAD = "UNSIGNED-PAYLOAD"  # nobody knows the body yet
 _METHODS = frozenset({"DELETE", "GET", "HEAD", "POST", "PUT"})
 
@@ -172,14 +172,14 @@ def presign(
     if not 1 <= expires_in <= MAX_EXPIRES_IN:
         raise ValueError(f"expires_in is {expires_in}: S3 takes 1 to {MAX_EXPIRES_IN} seconds.")
 
-    timestamp = _utc(now).strftime("%Y%m%dT%H%M%SZ")
-    day = _day(credentials, location.region, timestamp[:8])
+    timestamp = utc(now).strftime("%Y%m%dT%H%M%SZ")
+    day = signing_day(credentials, location.region, timestamp[:8])
     path = location.base_path + _quote(_RESERVED_IN_PATH, key, "key")
     signed = {"host": location.host} if not headers else _signed_headers(location.host, headers)
 
     parameters = _operation_parameters(query) if query else []
     parameters += (
-        ("X-Amz-Algorithm", _ALGORITHM),
+        ("X-Amz-Algorithm", ALGORITHM),
         ("X-Amz-Credential", day.credential),
         ("X-Amz-Date", timestamp),
         ("X-Amz-Expires", str(expires_in)),
@@ -200,28 +200,34 @@ def presign(
         )
     )
     digest = hashlib.sha256(canonical_request.encode()).hexdigest()
-    string_to_sign = f"{_ALGORITHM}\n{timestamp}\n{day.scope}\n{digest}"
-    signature = _hmac(day.signing_key, string_to_sign).hex()
+    string_to_sign = f"{ALGORITHM}\n{timestamp}\n{day.scope}\n{digest}"
+    signature = hmac_sha256(day.signing_key, string_to_sign).hex()
     return f"{location.origin}{path}?{_query_string(parameters)}&X-Amz-Signature={signature}"
 
 
+def object_url(location: Location, key: str) -> str:
+    """Where an object lies, without leave to do anything there."""
+    return location.origin + location.base_path + _quote(_RESERVED_IN_PATH, key, "key")
+
+
 @dataclass(frozen=True, slots=True, repr=False)
-class _Day:
-    """All of a signature that stays the same from midnight to midnight UTC; texts are percent-encoded."""
+class SigningDay:
+    """All of a signature that stays the same from midnight to midnight UTC."""
 
     scope: str
     signing_key: bytes
     credential: str
+    """Percent-encoded, as is the session token."""
     session_token: str
 
 
 @lru_cache(maxsize=8)  # today, yesterday around midnight, and credentials that Lambda has just rotated
-def _day(credentials: Credentials, region: str, date: str) -> _Day:
+def signing_day(credentials: Credentials, region: str, date: str) -> SigningDay:
     scope = f"{date}/{region}/s3/aws4_request"
     signing_key = f"AWS4{credentials.secret_key}".encode()
     for part in (date, region, "s3", "aws4_request"):
-        signing_key = _hmac(signing_key, part)
-    return _Day(
+        signing_key = hmac_sha256(signing_key, part)
+    return SigningDay(
         scope=scope,
         signing_key=signing_key,
         credential=_quote(_RESERVED, f"{credentials.access_key}/{scope}", "access key"),
@@ -229,7 +235,7 @@ def _day(credentials: Credentials, region: str, date: str) -> _Day:
     )
 
 
-def _utc(now: datetime | None) -> datetime:
+def utc(now: datetime | None) -> datetime:
     if now is None:
         return datetime.now(UTC)
     if now.tzinfo is None:
@@ -278,5 +284,5 @@ def _percent_encode(run: re.Match[str]) -> str:
     return "%" + run[0].encode().hex("%").upper()
 
 
-def _hmac(key: bytes, message: str) -> bytes:
+def hmac_sha256(key: bytes, message: str) -> bytes:
     return hmac.digest(key, message.encode(), "sha256")

@@ -5,8 +5,8 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from chalicelib import clients, keys
-from chalicelib.errors import NotFound, Superseded
-from chalicelib.jobs import Job, Upload
+from chalicelib.errors import Conflict, NotFound, Superseded, Unavailable
+from chalicelib.jobs import Job, Upload, timestamp
 from chalicelib.settings import GiB, Settings
 
 if TYPE_CHECKING:
@@ -151,12 +151,105 @@ def _marked(metadata: dict[str, str], etag: str) -> dict[str, str]:
 
 def remove_open(settings: Settings, job: Job) -> None:
     """Delete the object under the open prefix, unless a newer upload lies there by now."""
+    remove(settings, job.source_key, job.etag)
+
+
+def remove_retried(settings: Settings, job: Job) -> None:
+    """Delete what an earlier, failed run has left of the same content, now that the original lies elsewhere.
+
+    Copies of one content have one etag, however it was uploaded, and a retried run has that of such a copy.
+    """
+    remove(settings, final_key(settings.failed_prefix, job), job.etag)
+
+
+def remove(settings: Settings, key: str, etag: str) -> None:
+    """Delete an object if it is still of this content."""
     s3 = clients.s3()
     try:
-        s3.delete_object(Bucket=settings.bucket, Key=job.source_key, IfMatch=f'"{job.etag}"')
+        s3.delete_object(Bucket=settings.bucket, Key=key, IfMatch=f'"{etag}"')
     except s3.exceptions.ClientError as error:
         if clients.http_status(error) not in (404, 412):
             raise
+
+
+def remove_ended(settings: Settings, owner: str, job_id: str) -> None:
+    """Delete everything that a job has under the final prefixes: originals of any run, and outputs."""
+    for prefix in settings.ended_prefixes:
+        remove_folder(settings, keys.job_folder(prefix, owner, job_id))
+
+
+def remove_folder(settings: Settings, folder: str) -> None:
+    """
+    Raises:
+        Unavailable: some objects could not be deleted; doing all of it again is safe.
+    """
+    s3 = clients.s3()
+    for page in s3.get_paginator("list_objects_v2").paginate(Bucket=settings.bucket, Prefix=folder):
+        if found := page.get("Contents"):  # at most 1,000, which is what one call deletes
+            answer = s3.delete_objects(
+                Bucket=settings.bucket,
+                Delete={"Objects": [{"Key": entry["Key"]} for entry in found], "Quiet": True},
+            )
+            if answer.get("Errors"):
+                raise Unavailable("Not all objects could be deleted. Try again.", code="not_all_deleted")
+
+
+def put_back(settings: Settings, job: Job) -> Upload:
+    """Have the original of an ended job lie under its open key again, as an upload of now.
+
+    Whatever lies there already is left as it is: it is open work, perhaps a newer upload, and no content is
+    discarded. The condition on the copy holds where something arrives between the look and the copy.
+
+    Raises:
+        Conflict: there is no original (`original_missing`), or it is too large to be copied while a caller
+            waits (`too_large_to_retry`).
+    """
+    if job.size > COPY_LIMIT:
+        raise Conflict("Files over 5 GiB cannot be retried: upload it again.", code="too_large_to_retry")
+    key = _open_key(settings, job)
+    there: Any = _head(settings, key) or _copied_back(settings, job, key)
+    if there is None:
+        raise Conflict("The file is gone: upload it again.", code="original_missing")
+    return Upload(
+        owner=job.owner,
+        job_id=job.job_id,
+        key=key,
+        filename=job.filename,
+        etag=there["ETag"].strip('"'),
+        size=there.get("ContentLength", job.size),
+        uploaded_at=timestamp(there["LastModified"].timestamp()),
+    )
+
+
+def _open_key(settings: Settings, job: Job) -> str:
+    """Where the job came in; for one whose key carried no job id, the key that does.
+
+    Back under a key of the first kind it would be a new object, and so another job.
+    """
+    place = keys.parse(settings, job.source_key)
+    if place is not None and place.job_id == job.job_id:
+        return job.source_key
+    return keys.upload_key(settings, job.owner, job.job_id, job.filename)
+
+
+def _copied_back(settings: Settings, job: Job, key: str) -> Any:
+    """`ETag` and `LastModified` of what lies on the open key now; None where there is nothing to copy."""
+    if not job.moved:
+        return None
+    s3 = clients.s3()
+    try:
+        return s3.copy_object(
+            Bucket=settings.bucket,
+            Key=key,
+            CopySource={"Bucket": settings.bucket, "Key": job.key},
+            IfNoneMatch="*",
+        )["CopyObjectResult"]
+    except s3.exceptions.ClientError as error:
+        if clients.http_status(error) == 404:
+            return None
+        if clients.http_status(error) in (409, 412):
+            return _head(settings, key)
+        raise
 
 
 def put_output(settings: Settings, job: Job, name: str, content_type: str, body: bytes) -> dict[str, Any]:

@@ -9,6 +9,7 @@ too long is looked up in the ledger and pushed on:
     ended before it was uploaded,
     or without its file           ▶ opened again
     ended                         ▶ announced again, and the object deleted
+    DELETED since                 ▶ deleted, and whatever else is left of the job
 """
 
 import time
@@ -70,6 +71,10 @@ def _push_on(settings: Settings, ledger: Ledger, listed: Mapping[str, Any]) -> s
                 return "replaced"
             intake.enter(settings, ledger, upload)
             return "entered"
+        if job.status is Status.DELETED:
+            storage.remove(settings, upload.key, upload.etag)
+            storage.remove_ended(settings, job.owner, job.job_id)
+            return "deleted"
         if job.status.ended:
             return _push_on_ended(settings, ledger, job, upload)
         return _push_on_open(settings, ledger, job)

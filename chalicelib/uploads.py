@@ -1,63 +1,107 @@
-"""What `/presign` does: sign one URL. It writes nothing and calls nothing."""
+"""An upload in one request, signed: it writes nothing and calls nothing."""
 
-import base64
 from collections.abc import Mapping
 from typing import Any
 
-from chalicelib import clients, keys, sigv4
+from chalicelib import clients, keys, sigv4, sigv4_post
+from chalicelib.declared import SINGLE_LIMIT, Declared
 from chalicelib.errors import BadRequest
 from chalicelib.settings import Settings
 
-MAX_METADATA_BYTES = 1_536
-"""Of names and values: S3 takes 2 KB (Amazon S3 User Guide, "User-defined object metadata"), of which the
-prefix of each name and the mark of a moved original need some."""
-
 
 def presign(settings: Settings, owner: str, wish: Mapping[str, Any], base_url: str) -> dict[str, Any]:
-    """Sign an upload to a key of the server's choosing.
+    """What `/presign` answers: an upload to a key of the server's choosing.
 
     Whatever the wish declares (`contentType`, `size`, `sha256`, `metadata`) is signed, so that S3 itself
-    refuses anything else; `headers` are those that the client has to send along. `Content-Length` is not
-    among them: HTTP clients send it by themselves.
+    refuses anything else. For a PUT, `headers` are those that the client has to send along. `Content-Length`
+    is not among them: HTTP clients send it by themselves. For a POST, `fields` stand before the file in a
+    `multipart/form-data` form.
 
     Raises:
-        BadRequest: the size is beyond what this deployment takes, the metadata beyond what S3 does.
+        BadRequest: the deployment takes no such file, or S3 no such metadata.
     """
-    size = None if wish.get("size") is None else int(wish["size"])  # 5.0 is a whole number in JSON
-    if size is not None and size > settings.max_upload_bytes:
-        raise BadRequest(f"size: must be at most {settings.max_upload_bytes} bytes here.", field="size")
-    if sum(len(name) + len(value) for name, value in wish.get("metadata", {}).items()) > MAX_METADATA_BYTES:
-        raise BadRequest(
-            f"metadata: must have at most {MAX_METADATA_BYTES} bytes of names and values in all.",
-            field="metadata",
+    declared = Declared.by_presign(wish)
+    declared.admit(settings, limit=SINGLE_LIMIT)
+    job_id, key = new_key(settings, owner, declared)
+    method = wish.get("method", "PUT")
+    headers: dict[str, str] = {}
+    fields: dict[str, str] = {}
+    if method == "POST":
+        form = _form(settings, key, declared)
+        url, fields = form.url, form.fields
+    else:
+        headers = declared.headers()
+        length = {} if declared.size is None else {"Content-Length": str(declared.size)}
+        url = sigv4.presign(
+            "PUT",
+            location(settings),
+            key,
+            credentials=clients.credentials(),
+            expires_in=settings.expires_in,
+            headers=headers | length,
         )
-    job_id = keys.new_job_id()
-    key = keys.upload_key(settings, owner, job_id, keys.safe_filename(wish.get("filename")))
-    headers = _declared(wish)
-    url = sigv4.presign(
-        "PUT",
-        sigv4.bucket_location(settings.bucket, settings.region, settings.endpoint_url),
-        key,
-        credentials=clients.credentials(),
-        expires_in=settings.expires_in,
-        headers=headers | ({"Content-Length": str(size)} if size is not None else {}),
-    )
     return {
         "uploadUrl": url,
         "s3Key": key,
         "jobId": job_id,
-        "method": "PUT",
+        "method": method,
         "headers": headers,
-        "fields": {},
+        "fields": fields,
         "expiresIn": settings.expires_in,
         "statusUrl": f"{base_url}/jobs/{job_id}",
     }
 
 
-def _declared(wish: Mapping[str, Any]) -> dict[str, str]:
-    headers = {f"x-amz-meta-{name}": value for name, value in wish.get("metadata", {}).items()}
-    if content_type := wish.get("contentType"):
-        headers["Content-Type"] = content_type
-    if sha256 := wish.get("sha256"):
-        headers["x-amz-checksum-sha256"] = base64.b64encode(bytes.fromhex(sha256)).decode()
-    return headers
+def params(settings: Settings, owner: str, query: Mapping[str, str], base_url: str) -> dict[str, Any]:
+    """The same as a form, as Companion's `GET /s3/params` answers (`@uppy/companion`, `controllers/s3.js`).
+
+    Raises:
+        BadRequest: the deployment takes no such file, or S3 no such metadata.
+    """
+    metadata = {
+        name.removeprefix("metadata[").removesuffix("]"): value
+        for name, value in query.items()
+        if name.startswith("metadata[")
+    }
+    declared = Declared.by_companion(query, metadata)
+    declared.admit(settings, limit=SINGLE_LIMIT, type_field="type")
+    job_id, key = new_key(settings, owner, declared)
+    form = _form(settings, key, declared)
+    return {
+        "method": "POST",
+        "url": form.url,
+        "fields": form.fields,
+        "expires": settings.expires_in,
+        "jobId": job_id,
+        "statusUrl": f"{base_url}/jobs/{job_id}",
+    }
+
+
+def new_key(settings: Settings, owner: str, declared: Declared) -> tuple[str, str]:
+    """A new job id, and the key for its file."""
+    job_id = keys.new_job_id()
+    return job_id, keys.upload_key(settings, owner, job_id, keys.safe_filename(declared.filename))
+
+
+def location(settings: Settings) -> sigv4.Location:
+    return sigv4.bucket_location(settings.bucket, settings.region, settings.endpoint_url)
+
+
+def _form(settings: Settings, key: str, declared: Declared) -> sigv4_post.Form:
+    if "${filename}" in key:
+        raise BadRequest(
+            "filename: in a form, S3 puts another name in the place of ${filename}; ask for method PUT.",
+            field="filename",
+        )
+    most = min(settings.max_upload_bytes, SINGLE_LIMIT)
+    return sigv4_post.presign_form(
+        location(settings),
+        settings.bucket,
+        key,
+        credentials=clients.credentials(),
+        expires_in=settings.expires_in,
+        # An empty file is no work for anybody.
+        size=(1, most) if declared.size is None else (declared.size, declared.size),
+        # 201 makes S3 answer with the object's place and ETag, which uploaders in browsers read.
+        fields=declared.headers() | {"success_action_status": "201"},
+    )

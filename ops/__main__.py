@@ -17,12 +17,14 @@ if TYPE_CHECKING:
 TRY = """\
 Ready. Ctrl-C stops it; its data is found again next time.
 
-Try, in another terminal:
-  RESPONSE=$(curl -s -X POST {api}/presign)
+Open {api}/ in a browser and drop a file on it.
+
+Or try, in another terminal:
+{token}  RESPONSE=$(curl -s{bearer} -X POST {api}/presign)
   UPLOAD_URL=$(echo "$RESPONSE" | python3 -c 'import sys,json; print(json.load(sys.stdin)["uploadUrl"])')
   echo '{{"id": "order-1", "total": 12.50}}' > order.json
   curl -X PUT "$UPLOAD_URL" --data-binary @order.json
-  curl -s {api}/jobs
+  curl -s{bearer} {api}/jobs
   {ls} processed/
 
 The deployed API Gateway answers the same on {gateway}
@@ -42,7 +44,15 @@ def main() -> int:
     run_parser = commands.add_parser("run", help="run everything on this machine until Ctrl-C")
     run_parser.add_argument("--port", type=int, default=8000, help="of the HTTP API (default: 8000)")
     run_parser.add_argument("--aws-port", type=int, default=4566, help="of the embedded AWS (default: 4566)")
+    run_parser.add_argument(
+        "--auth", choices=("none", "jwt"), default="none", help="jwt asks for tokens (default: none)"
+    )
     run_parser.set_defaults(command=run)
+
+    token_parser = commands.add_parser("token", help="print a token, for trying a stack that asks for one")
+    token_parser.add_argument("user", help="who the token says its bearer is: its sub")
+    token_parser.add_argument("--hours", type=_hours, default=1, help="until it expires (default: 1)")
+    token_parser.set_defaults(command=token)
 
     demo_parser = commands.add_parser(
         "demo", help="send real files through a stack of its own, and check them"
@@ -53,6 +63,13 @@ def main() -> int:
     ls_parser.add_argument("prefix", nargs="?", default="", help="such as processed/ (default: everything)")
     ls_parser.add_argument("--aws-port", type=int, default=4566, help="of the embedded AWS (default: 4566)")
     ls_parser.set_defaults(command=ls)
+
+    upload_parser = commands.add_parser("upload", help="send files, and tell what became of them")
+    if "upload" in sys.argv[1:2]:
+        from ops import upload
+
+        upload.add_arguments(upload_parser)
+        upload_parser.set_defaults(command=upload.run)
 
     options = parser.parse_args()
     try:
@@ -70,17 +87,20 @@ def run(options: argparse.Namespace) -> int:
     """Run the local stack until a signal, or until a part of it fails."""
     try:
         _interrupt_once_on(signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+        from ops import tokens
         from ops.stack import LocalStack
         from ops.state import CHECKOUT, StackError, default_state_dir
 
+        state_dir = default_state_dir(CHECKOUT, os.environ)
         try:
             with LocalStack(
-                state_dir=default_state_dir(CHECKOUT, os.environ),
+                state_dir=state_dir,
+                variables=tokens.local_variables(state_dir, os.environ) if options.auth == "jwt" else None,
                 aws_port=options.aws_port,
                 http_port=options.port,
                 say=_say,
             ) as stack:
-                _say("\n" + _what_to_try(stack))
+                _say("\n" + _what_to_try(stack, with_token=options.auth == "jwt"))
                 while True:
                     stack.check()
                     time.sleep(0.5)
@@ -90,6 +110,20 @@ def run(options: argparse.Namespace) -> int:
     except KeyboardInterrupt:
         _say("Stopped.")
         return 0
+
+
+def token(options: argparse.Namespace) -> int:
+    """Print a token signed with JWT_SECRET, or with the secret of this checkout's local stack."""
+    from ops import tokens
+    from ops.state import CHECKOUT, default_state_dir
+
+    secret = tokens.find_secret(default_state_dir(CHECKOUT, os.environ), os.environ)
+    if not secret:
+        print("error: no JWT_SECRET is set, and no `make run AUTH=jwt` has made one", file=sys.stderr)
+        return 1
+    issuer, audience = os.environ.get("JWT_ISSUER"), os.environ.get("JWT_AUDIENCE")
+    print(tokens.make(options.user, secret, hours=options.hours, issuer=issuer, audience=audience))
+    return 0
 
 
 def demo(_options: argparse.Namespace) -> int:
@@ -127,13 +161,23 @@ def ls(options: argparse.Namespace) -> int:
     return 0
 
 
-def _what_to_try(stack: "LocalStack") -> str:
+def _hours(text: str) -> float:
+    hours = float(text)
+    if not 0 < hours <= 24 * 365:
+        raise ValueError(text)
+    return hours
+
+
+def _what_to_try(stack: "LocalStack", *, with_token: bool) -> str:
     here = Path.cwd()
     python = Path(sys.executable)
-    command = [str(python.relative_to(here) if python.is_relative_to(here) else python), "-m", "ops", "ls"]
+    ops = [str(python.relative_to(here) if python.is_relative_to(here) else python), "-m", "ops"]
+    command = [*ops, "ls"]
     if stack.aws_port != 4566:
         command += ["--aws-port", str(stack.aws_port)]
     return TRY.format(
+        token=f"  TOKEN=$({shlex.join([*ops, 'token', 'alice'])})\n" if with_token else "",
+        bearer=' -H "Authorization: Bearer $TOKEN"' if with_token else "",
         api=stack.api_url,
         aws=stack.endpoint_url,
         gateway=stack.gateway_url,

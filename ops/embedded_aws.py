@@ -13,6 +13,8 @@ against MiniStack as it comes and against this module, and fails when a bridge c
 
 import argparse
 import asyncio
+import base64
+import hashlib
 import json
 import logging
 import os
@@ -201,6 +203,31 @@ def authorize_batches_as_single_calls() -> None:
     iam_actions.extract_iam_action = extract_iam_action
 
 
+def verify_checksums_of_forms() -> None:
+    """MiniStack verifies the checksum of a PUT, and takes a form whatever its checksum field says.
+
+    S3 compares the two and answers 400 BadDigest (Amazon S3 API Reference, "POST Object",
+    `x-amz-checksum-sha256`).
+    """
+    from ministack.services import s3
+
+    unbridged = s3._post_object
+
+    def post_object(bucket_name: str, body: bytes, headers: dict[str, str]) -> Response:
+        form = s3._parse_multipart_form(headers.get("content-type", ""), body)
+        fields: dict[str, bytes] = {name.lower(): value for name, _, _, value in form}
+        declared = fields.get("x-amz-checksum-sha256")
+        actual = base64.b64encode(hashlib.sha256(fields.get("file", b"")).digest())
+        response: Response = (
+            s3._error("BadDigest", "The SHA256 you specified did not match the calculated checksum.", 400)
+            if declared is not None and declared != actual
+            else unbridged(bucket_name, body, headers)
+        )
+        return response
+
+    s3._post_object = post_object
+
+
 def queue_asynchronous_events() -> None:
     """MiniStack starts a process for every asynchronous event at once, and SNS calls a function only once.
 
@@ -334,6 +361,7 @@ async def serve(port: int) -> None:
     make_functions_active_at_once()
     serve_rest_api_definitions()
     authorize_batches_as_single_calls()
+    verify_checksums_of_forms()
     queue_asynchronous_events()
     requests = Requests(app)
     checkpoint = checkpoint_state(requests)

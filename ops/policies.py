@@ -4,9 +4,10 @@
 into IAM policy documents. Chalice takes one file per function, without variables, so they are generated
 for a stage once its resources are known.
 
-Two choices in the table need a reason:
+Some choices in the table need a reason:
 - Whoever reads an object may list the bucket, because S3 answers 403 instead of 404 for a missing key to
   callers who may not (GetObject, "Permissions").
+- Whoever deletes on condition may read, as S3 compares the etag on the caller's behalf.
 - Whoever writes a final prefix may abort there: objects over 5 GB are moved in parts, and a move that fails
   takes its parts back.
 """
@@ -147,8 +148,14 @@ ENDED = (Place.PROCESSED, Place.REJECTED, Place.FAILED)
 
 GRANTS: Mapping[str, tuple[Grant, ...]] = {
     "api_handler": (
-        Grant("SignUploads", "PutObject", (Place.UPLOADS,)),
-        Grant("ShowJobs", "GetItem Query", (Place.JOBS,)),
+        Grant("SignUploads", "PutObject AbortMultipartUpload ListMultipartUploadParts", (Place.UPLOADS,)),
+        Grant("TellMissingFromForbidden", "ListBucket", (Place.BUCKET,)),
+        Grant("ReadFiles", "GetObject", (*OPEN, *ENDED)),
+        Grant("TakeTagsOfRetried", "GetObjectTagging", (Place.FAILED,)),
+        Grant("PutTagsOfRetried", "PutObjectTagging", (Place.UPLOADS,)),
+        Grant("DeleteFiles", "DeleteObject", (*OPEN, *ENDED)),
+        Grant("KeepJobs", "GetItem PutItem Query UpdateItem", (Place.JOBS,)),
+        Grant("QueueJobs", "SendMessage", (Place.QUEUE,)),
         Grant("KeepWebhooks", "PutItem Query DeleteItem", (Place.WEBHOOKS,)),
     ),
     "on_upload": (
@@ -174,7 +181,7 @@ GRANTS: Mapping[str, tuple[Grant, ...]] = {
         Grant("TellMissingFromForbidden", "ListBucket", (Place.BUCKET,)),
         Grant("ReadFiles", "GetObject GetObjectTagging", (*OPEN, *ENDED)),
         Grant("WriteResults", "PutObject PutObjectTagging AbortMultipartUpload", ENDED),
-        Grant("RemoveMovedOriginals", "DeleteObject", OPEN),
+        Grant("RemoveMovedAndDeleted", "DeleteObject", (*OPEN, *ENDED)),
         Grant("AnnounceEnds", "Publish", (Place.TOPIC,)),
     ),
     "notify": (Grant("FindWebhooks", "Query", (Place.WEBHOOKS,)),),
@@ -182,7 +189,7 @@ GRANTS: Mapping[str, tuple[Grant, ...]] = {
         Grant("FindOpenWork", "ListBucket", (Place.BUCKET,)),
         Grant("ReadFiles", "GetObject GetObjectTagging", (*OPEN, *ENDED)),
         Grant("SetFailuresAside", "PutObject PutObjectTagging AbortMultipartUpload", (Place.FAILED,)),
-        Grant("RemoveMovedOriginals", "DeleteObject", OPEN),
+        Grant("RemoveMovedAndDeleted", "DeleteObject", (*OPEN, *ENDED)),
         Grant("RecordJobs", "GetItem PutItem UpdateItem", (Place.JOBS,)),
         Grant("QueueJobs", "SendMessage", (Place.QUEUE,)),
         Grant("AnnounceEnds", "Publish", (Place.TOPIC,)),

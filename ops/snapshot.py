@@ -27,9 +27,17 @@ FROM_OUTPUTS = {
 STATIC_KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
 
 
-def take(checkout: Path, target: Path, *, endpoint_url: str, outputs: Mapping[str, str]) -> None:
+def take(
+    checkout: Path,
+    target: Path,
+    *,
+    endpoint_url: str,
+    outputs: Mapping[str, str],
+    variables: Mapping[str, str] | None = None,
+) -> None:
     """Copy the app to `target`, with configuration and policies for `endpoint_url` and the stack's `outputs`.
 
+    `variables` are settings beside or instead of those of the checkout's local stage.
     What Chalice remembers of its deployments in `target` stays, so that it updates them.
     """
     chalice = target / ".chalice"
@@ -43,6 +51,7 @@ def take(checkout: Path, target: Path, *, endpoint_url: str, outputs: Mapping[st
     (target / "requirements.txt").write_text("")
     config = json.loads((checkout / ".chalice" / "config.json").read_text())
     config["stages"] = {STAGE: _configured(config["stages"][STAGE], endpoint_url, outputs)}
+    config["stages"][STAGE]["environment_variables"] |= variables or {}
     (chalice / "config.json").write_text(json.dumps(config, indent=2))
     policies.write(chalice, STAGE, policies.Resources.from_outputs(STAGE, outputs))
 

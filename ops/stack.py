@@ -5,7 +5,7 @@ import json
 import os
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -69,7 +69,8 @@ def stack_outputs(endpoint_url: str) -> dict[str, str]:
 class LocalStack:
     """A running local stack; use it as a context manager.
 
-    Port 0 takes any free port. `say` is told every finished step, in one line.
+    Port 0 takes any free port. `variables` are settings beside or instead of the local stage's own. `say` is
+    told every finished step, in one line.
     """
 
     def __init__(
@@ -79,6 +80,7 @@ class LocalStack:
         aws_port: int = 0,
         http_port: int = 0,
         checkout: Path = CHECKOUT,
+        variables: Mapping[str, str] | None = None,
         say: Callable[[str], None] = lambda _: None,
     ) -> None:
         self.state_dir = state_dir
@@ -86,6 +88,7 @@ class LocalStack:
         self.http_port = http_port
         self.outputs: dict[str, str] = {}
         self._checkout = checkout
+        self._variables = dict(variables or {})
         self._say = say
         self._rest_api_id = ""
         self._children: dict[str, Child] = {}
@@ -156,7 +159,13 @@ class LocalStack:
             self._create_resources()
             self.outputs = stack_outputs(self.endpoint_url)
         with self._step("functions, by chalice deploy"):
-            snapshot.take(self._checkout, self.app_dir, endpoint_url=self.endpoint_url, outputs=self.outputs)
+            snapshot.take(
+                self._checkout,
+                self.app_dir,
+                endpoint_url=self.endpoint_url,
+                outputs=self.outputs,
+                variables=self._variables,
+            )
             self._deploy()
         with self._step(f"HTTP API on {self.api_url}, by chalice local"):
             self._serve_http()

@@ -17,7 +17,7 @@ from typing import IO
 CHECKOUT = Path(__file__).resolve().parent.parent
 
 # Everything that a local stack puts there; nothing else is ever deleted.
-CONTENTS = ("aws", "app", "log", "lock")
+CONTENTS = ("aws", "app", "log", "jwt-secret", "lock")
 
 
 class StackError(Exception):
@@ -36,6 +36,11 @@ def default_state_dir(checkout: Path, environ: Mapping[str, str]) -> Path:
     return home / "waybill" / f"{checkout.name}-{path}"
 
 
+def make(state_dir: Path) -> None:
+    """Make the directory, for its user alone: what lies there is their files, and a secret."""
+    state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+
 def lock(state_dir: Path, patience: float = 10.0) -> IO[str]:
     """Make the directory and take it for this process, until the returned file is closed.
 
@@ -43,7 +48,7 @@ def lock(state_dir: Path, patience: float = 10.0) -> IO[str]:
     hold the lock for the moment they need to save and to stop, and that is waited for.
     """
     try:
-        state_dir.mkdir(parents=True, exist_ok=True)
+        make(state_dir)
         file = (state_dir / "lock").open("a+")
     except OSError as error:
         raise StackError(

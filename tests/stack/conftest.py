@@ -4,10 +4,19 @@ from collections.abc import Iterator
 
 import pytest
 
+from ops import tokens
 from ops.stack import LocalStack
 
 
 @pytest.fixture(scope="session")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
     with LocalStack(state_dir=tmp_path_factory.mktemp("stack")) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def guarded_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
+    """Another one, which asks for tokens."""
+    state_dir = tmp_path_factory.mktemp("guarded-stack")
+    with LocalStack(state_dir=state_dir, variables=tokens.local_variables(state_dir, {})) as running:
         yield running

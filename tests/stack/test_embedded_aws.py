@@ -3,6 +3,8 @@
 A probe says whether a server does what AWS does. MiniStack alone must fail it, or the bridge can be deleted.
 """
 
+import base64
+import hashlib
 import io
 import json
 import os
@@ -23,7 +25,7 @@ from ops import embedded_aws
 from ops.children import Child
 from ops.stack import client, session
 from ops.state import CHECKOUT
-from tests.stack.user import eventually, http_call
+from tests.stack.user import eventually, http_call, send_form
 
 ORIGIN = "https://page.example"
 
@@ -254,6 +256,15 @@ def handler(event, context):
 """
 
 
+def a_form_with_other_bytes_is_refused(server: Server) -> bool:
+    server.client("s3").create_bucket(Bucket="forms")
+    checksum = {"x-amz-checksum-sha256": base64.b64encode(hashlib.sha256(b"declared").digest()).decode()}
+    form = server.client("s3").generate_presigned_post("forms", "key", checksum, [checksum])
+    honest, lying = (send_form(form["url"], form["fields"], body) for body in (b"declared", b"other"))
+    assert honest.status == 204
+    return (lying.status, b"BadDigest" in lying.body) == (400, True)
+
+
 def runs(notes: Path) -> int:
     return sum(len(note.read_text()) for note in notes.iterdir())
 
@@ -307,6 +318,7 @@ BRIDGES: list[tuple[Probe, str]] = [
     (put_rest_api_replaces_routes, "serve_rest_api_definitions, its PutRestApi,"),
     (a_preflight_is_answered, "_put_whole_integration"),
     (a_batch_needs_only_the_permission_of_its_calls, "authorize_batches_as_single_calls"),
+    (a_form_with_other_bytes_is_refused, "verify_checksums_of_forms"),
     (asynchronous_events_wait_for_their_turn, "queue_asynchronous_events, its turns,"),
     (sns_tries_a_failing_function_three_times, "queue_asynchronous_events, its delivery from SNS,"),
     (state_survives_a_kill, "checkpoint_state"),

@@ -14,17 +14,30 @@ PACKAGE = "chalicelib"
 
 LAYERS = (
     {"app"},
-    {"api", "consumer", "deliveries", "listings", "sweeper", "uploads"},
-    {"auth", "intake", "pipeline", "schemas", "webhooks"},
-    {"events", "ledger", "messages", "notifications", "storage"},
-    {"clients", "jobs", "keys", "processors"},
-    {"budget", "filetypes", "items", "jsontext", "settings", "sigv4", "telemetry"},
-    {"errors"},
+    {
+        "api",
+        "consumer",
+        "deletion",
+        "deliveries",
+        "downloads",
+        "listings",
+        "page",
+        "retries",
+        "signing",
+        "stats",
+        "sweeper",
+    },
+    {"multipart"},
+    {"auth", "intake", "openapi", "pipeline", "uploads", "webhooks"},
+    {"answers", "declared", "events", "ledger", "messages", "notifications", "storage"},
+    {"clients", "jobs", "jwks", "keys", "processors", "schemas"},
+    {"budget", "conditional", "filetypes", "items", "jsontext", "settings", "sigv4_post", "telemetry"},
+    {"errors", "sigv4"},
 )
 """From the map down: a module imports from the layers below its own, and from no other."""
 
 AWS = ("boto3", "botocore", "s3transfer", "mypy_boto3")
-SLOW = (*AWS, "charset_normalizer", "fastjsonschema")
+SLOW = (*AWS, "charset_normalizer", "cryptography", "fastjsonschema", "jwt")
 """What is only imported where it is used: a cold start would pay for it every time."""
 
 

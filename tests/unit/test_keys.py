@@ -29,6 +29,7 @@ PLAIN = Settings.from_env(
         "QUEUE_URL": "https://sqs.eu-central-1.amazonaws.com/123456789012/jobs",
         "TOPIC_ARN": "arn:aws:sns:eu-central-1:123456789012:events",
         "AUTH_MODE": "none",
+        "AWS_ENDPOINT_URL": "http://127.0.0.1:4566",
         "AWS_REGION": "eu-central-1",
     }
 )

@@ -104,18 +104,19 @@ def test_a_function_writes_only_its_own_logs(function: str, group: str) -> None:
     }
 
 
-def test_the_api_signs_uploads_and_can_do_nothing_else_in_the_bucket() -> None:
-    in_bucket = {grant for grant in allowed("api_handler") if grant[0].startswith("s3:")}
-    assert in_bucket == {("s3:PutObject", "arn:aws:s3:::waybill-local-000000000000/uploads/*")}
+def test_the_api_puts_files_nowhere_but_where_uploads_come_in() -> None:
+    puts = {grant for grant in allowed("api_handler") if grant[0].startswith("s3:Put")}
+    uploads = "arn:aws:s3:::waybill-local-000000000000/uploads/*"
+    assert puts == {("s3:PutObject", uploads), ("s3:PutObjectTagging", uploads)}
 
 
 @pytest.mark.parametrize("function", GRANTS)
 def test_no_function_can_delete_or_overwrite_the_wrong_side(function: str) -> None:
-    """Ended work cannot be deleted, and open work can only be written by those who sign uploads."""
+    """What enters files or tells of them deletes none; open work is only written by who signs uploads."""
     bucket = "arn:aws:s3:::waybill-local-000000000000"
     for action, resource in allowed(function):
         if action == "s3:DeleteObject":
-            assert resource in (f"{bucket}/uploads/*", f"{bucket}/incoming/*")
+            assert function in ("api_handler", "consume", "sweep")
         if action == "s3:PutObject" and function != "api_handler":
             assert resource in (f"{bucket}/processed/*", f"{bucket}/rejected/*", f"{bucket}/failed/*")
 

@@ -6,7 +6,7 @@ import pytest
 
 from chalicelib import settings as settings_module
 from chalicelib.errors import SettingsError
-from chalicelib.settings import GiB, MiB, Settings
+from chalicelib.settings import GiB, MiB, Settings, TiB
 
 REQUIRED = [
     "BUCKET_NAME",
@@ -60,7 +60,9 @@ def without(env: dict[str, str], *names: str) -> dict[str, str]:
         ("EXPIRES_IN", "1", "expires_in", 1),
         ("EXPIRES_IN", "604800", "expires_in", 604_800),
         ("MAX_UPLOAD_BYTES", "1", "max_upload_bytes", 1),
-        ("MAX_UPLOAD_BYTES", str(5 * GiB), "max_upload_bytes", 5 * GiB),
+        ("MAX_UPLOAD_BYTES", str(5 * TiB), "max_upload_bytes", 5 * TiB),
+        ("ALLOWED_TYPES", "text/csv", "allowed_types", ("text/csv",)),
+        ("ALLOWED_TYPES", " Image/* , application/pdf", "allowed_types", ("image/*", "application/pdf")),
         ("LIGHT_LIMIT_BYTES", "1024", "light_limit_bytes", 1024),
         ("LEASE_SECONDS", "5", "lease_seconds", 5),
         ("MAX_ATTEMPTS", "1", "max_attempts", 1),
@@ -100,6 +102,7 @@ def test_all_others_have_the_defaults_that_are_documented(env: dict[str, str]) -
     assert read.ended_prefixes == ("processed/", "rejected/", "failed/")
     assert (read.expires_in, read.lease_seconds, read.max_attempts) == (900, 90, 5)
     assert (read.max_upload_bytes, read.light_limit_bytes) == (5 * GiB, 64 * MiB)
+    assert read.allowed_types == ()
     assert (read.sweep_after_seconds, read.retention_days, read.max_events) == (900, 0, 10_000)
     assert (read.endpoint_url, read.public_url, read.webhook_allow_insecure) == (None, None, False)
 
@@ -135,7 +138,12 @@ def test_all_others_have_the_defaults_that_are_documented(env: dict[str, str]) -
         ("EXPIRES_IN", "0"),
         ("EXPIRES_IN", "604801"),
         ("MAX_UPLOAD_BYTES", "0"),
-        ("MAX_UPLOAD_BYTES", str(5 * GiB + 1)),
+        ("MAX_UPLOAD_BYTES", str(5 * TiB + 1)),
+        ("ALLOWED_TYPES", "csv"),
+        ("ALLOWED_TYPES", "*/*"),
+        ("ALLOWED_TYPES", "image/*,"),
+        ("ALLOWED_TYPES", "text/plain; charset=utf-8"),
+        ("ALLOWED_TYPES", "text/csv image/png"),
         ("LIGHT_LIMIT_BYTES", str(512 * MiB + 1)),
         ("LEASE_SECONDS", "4"),
         ("MAX_ATTEMPTS", "0"),
@@ -250,3 +258,140 @@ def test_a_failed_reading_is_not_kept(env: dict[str, str], monkeypatch: pytest.M
 
     assert settings_module.get().bucket == env["BUCKET_NAME"]
     settings_module.get.cache_clear()
+
+
+# --- Who may call -------------------------------------------------------------------------------------------
+
+SECRET = "hunter2-hunter2-hunter2-hunter2-"
+JWKS = {
+    "AUTH_MODE": "jwt",
+    "JWT_JWKS_URL": "https://issuer.example.com/.well-known/jwks.json",
+    "JWT_ISSUER": "https://issuer.example.com/",
+    "JWT_AUDIENCE": "waybill",
+}
+MACHINE = {"AWS_ENDPOINT_URL": "http://127.0.0.1:4566"}
+stays_on_this_machine = settings_module._stays_on_this_machine
+
+
+@pytest.fixture
+def strict_env(env: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """Under the rule that other unit tests are exempt from."""
+    monkeypatch.setattr(settings_module, "_stays_on_this_machine", stays_on_this_machine)
+    return env
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        {"AWS_ENDPOINT_URL": "http://127.0.0.1:4566"},
+        {"AWS_ENDPOINT_URL": "http://localhost:4566/"},
+        {"AWS_ENDPOINT_URL": "http://[::1]:4566"},
+        {"AWS_ENDPOINT_URL": "http://127.0.0.1:4566", "AWS_ENDPOINT_URL_S3": "http://127.0.0.2:9000"},
+    ],
+)
+def test_an_embedded_aws_may_be_open_to_everybody(strict_env: dict[str, str], place: dict[str, str]) -> None:
+    assert Settings.from_env(strict_env | place).tokens is None
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        {},
+        {"AWS_ENDPOINT_URL": ""},
+        {"AWS_ENDPOINT_URL": "https://s3.eu-central-1.amazonaws.com"},
+        {"AWS_ENDPOINT_URL": "http://127.0.0.1.example.com"},
+        {"AWS_ENDPOINT_URL": "http://localhost.example.com:4566"},
+        {"AWS_ENDPOINT_URL_S3": "http://127.0.0.1:4566"},
+        {**MACHINE, "AWS_ENDPOINT_URL_S3": "https://s3.eu-central-1.amazonaws.com"},
+        {**MACHINE, "AWS_ENDPOINT_URL_DYNAMODB": "https://dynamodb.eu-central-1.amazonaws.com"},
+    ],
+)
+def test_a_stage_on_aws_may_not(strict_env: dict[str, str], place: dict[str, str]) -> None:
+    said = problem(strict_env, **place)
+
+    assert said.startswith("AUTH_MODE is none")
+    assert "jwt" in said
+
+
+def test_a_secret_is_enough_to_check_tokens(strict_env: dict[str, str]) -> None:
+    rules = Settings.from_env(strict_env | {"AUTH_MODE": "jwt", "JWT_SECRET": SECRET}).tokens
+
+    assert rules
+    assert (rules.secret, rules.jwks_url, rules.issuer, rules.audience) == (SECRET, None, None, None)
+
+
+def test_issuer_and_audience_may_come_with_a_secret(strict_env: dict[str, str]) -> None:
+    rules = Settings.from_env(
+        strict_env
+        | {"AUTH_MODE": "jwt", "JWT_SECRET": SECRET, "JWT_ISSUER": "https://i/", "JWT_AUDIENCE": "me"}
+    ).tokens
+
+    assert rules
+    assert (rules.issuer, rules.audience) == ("https://i/", "me")
+
+
+@pytest.mark.parametrize("secret", ["hunter2", "é" * 15, "x" * 31])
+def test_a_short_secret_is_refused_and_not_repeated(env: dict[str, str], secret: str) -> None:
+    said = problem(env, AUTH_MODE="jwt", JWT_SECRET=secret)
+
+    assert said.startswith("JWT_SECRET is too short: it takes at least 32 bytes")
+    assert secret not in said
+
+
+def test_a_public_key_is_no_secret(env: dict[str, str]) -> None:
+    """As one, everybody could sign with it."""
+    said = problem(env, AUTH_MODE="jwt", JWT_SECRET="-----BEGIN PUBLIC KEY-----\n" + "hunter2" * 20)
+
+    assert said.startswith("JWT_SECRET is a key in PEM form")
+    assert "hunter2" not in said
+
+
+def test_the_settings_do_not_show_the_secret(env: dict[str, str]) -> None:
+    assert "hunter2" not in repr(Settings.from_env(env | {"AUTH_MODE": "jwt", "JWT_SECRET": SECRET}))
+
+
+def test_who_asks_for_tokens_says_how_they_are_checked(env: dict[str, str]) -> None:
+    assert problem(env, AUTH_MODE="jwt").startswith("JWT_SECRET and JWT_JWKS_URL are not set")
+    assert problem(env, **JWKS, JWT_SECRET=SECRET).startswith("JWT_SECRET and JWT_JWKS_URL are both set")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        JWKS["JWT_JWKS_URL"],
+        "https://issuer.example.com:8443/keys?p=b2c_1",
+        "http://localhost:9000/jwks",
+        "http://127.0.0.1/jwks",
+    ],
+)
+def test_keys_come_from_a_url(env: dict[str, str], url: str) -> None:
+    rules = Settings.from_env(env | JWKS | {"JWT_JWKS_URL": url}).tokens
+
+    assert rules
+    assert (rules.secret, rules.jwks_url) == (None, url)
+    assert (rules.issuer, rules.audience) == (JWKS["JWT_ISSUER"], "waybill")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://issuer.example.com/jwks",
+        "http://127.0.0.1.example.com/jwks",
+        "http://localhost@example.com/jwks",
+        "https://user:hunter2@issuer.example.com/jwks",
+        "file:///etc/keys.json",
+        "issuer.example.com/jwks",
+        "https://issuer.example.com/jwks#top",
+    ],
+)
+def test_keys_come_over_tls_or_from_this_machine(env: dict[str, str], url: str) -> None:
+    said = problem(env, **JWKS | {"JWT_JWKS_URL": url})
+
+    assert said.startswith("JWT_JWKS_URL is ")
+    assert "hunter2" not in said
+
+
+@pytest.mark.parametrize("name", ["JWT_ISSUER", "JWT_AUDIENCE"])
+def test_with_keys_that_others_share_issuer_and_audience_must_be_said(env: dict[str, str], name: str) -> None:
+    assert problem(without(env | JWKS, name)).startswith(f"{name} is not set")
+    assert problem(env | JWKS, **{name: "two words"}).startswith(f"{name} is ")

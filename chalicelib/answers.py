@@ -1,0 +1,166 @@
+"""What the API answers, as JSON Schema: for `GET /openapi.json`, and for the tests that hold the API to it.
+
+A schema with an `$id` becomes a component of the document under that name, wherever it stands in another.
+Each says all there is: an answer with a field that is not declared here is a mistake.
+"""
+
+from typing import Any
+
+from chalicelib.schemas import Schema
+
+
+def _object(
+    required: dict[str, Any], optional: dict[str, Any] | None = None, *, name: str | None = None
+) -> dict[str, Any]:
+    return {
+        **({"$id": name} if name else {}),
+        "type": "object",
+        "additionalProperties": False,
+        "required": list(required),
+        "properties": required | (optional or {}),
+    }
+
+
+_TEXT: Schema = {"type": "string"}
+_COUNT: Schema = {"type": "integer", "minimum": 0}
+_BYTES: Schema = {"type": "integer", "minimum": 0, "description": "bytes"}
+_SECONDS: Schema = {"type": "integer", "minimum": 1, "description": "seconds"}
+_TIME: Schema = {"type": "string", "format": "date-time"}
+_URL: Schema = {"type": "string", "format": "uri"}
+_UUID: Schema = {"type": "string", "format": "uuid"}
+_TEXTS: Schema = {"type": "object", "additionalProperties": _TEXT}
+_STATUS: Schema = {"enum": ["QUEUED", "PROCESSING", "COMPLETED", "REJECTED", "FAILED"]}
+
+ERROR = _object(
+    {
+        "error": {**_TEXT, "description": "a code to match on"},
+        "message": {**_TEXT, "description": "for a person: what to do about it"},
+    },
+    {
+        "field": {**_TEXT, "description": "the field that is to blame"},
+        "requestId": {**_TEXT, "description": "under which our log has the rest of it"},
+    },
+    name="Error",
+)
+
+JOB = _object(
+    {
+        "jobId": _UUID,
+        "owner": _TEXT,
+        "status": _STATUS,
+        "stage": _TEXT,
+        "progress": {"type": "integer", "minimum": 0, "maximum": 100},
+        "filename": _TEXT,
+        "size": _BYTES,
+        "key": {**_TEXT, "description": "where the original is now"},
+        "sourceKey": {**_TEXT, "description": "where it came in"},
+        "attempts": _COUNT,
+        "outputs": {
+            "type": "array",
+            "items": _object(
+                {"name": _TEXT, "contentType": _TEXT, "size": _BYTES, "key": _TEXT}, name="Output"
+            ),
+        },
+        "metadata": {"type": "object", "description": "what was found out about the file"},
+        "createdAt": _TIME,
+        "updatedAt": _TIME,
+    },
+    {
+        "contentType": {**_TEXT, "description": "as declared"},
+        "detectedType": {**_TEXT, "description": "by its bytes"},
+        "error": _object({"code": _TEXT, "message": _TEXT}),
+        "startedAt": _TIME,
+        "finishedAt": _TIME,
+    },
+    name="Job",
+)
+
+JOBS = _object({"jobs": {"type": "array", "items": JOB}, "cursor": {"type": ["string", "null"]}}, name="Jobs")
+
+SIGNED_UPLOAD = _object(
+    {
+        "uploadUrl": _URL,
+        "s3Key": _TEXT,
+        "jobId": _UUID,
+        "method": {"enum": ["PUT", "POST"]},
+        "headers": _TEXTS,
+        "fields": _TEXTS,
+        "expiresIn": _SECONDS,
+        "statusUrl": _URL,
+    },
+    name="SignedUpload",
+)
+
+# Companion's names, as `@uppy/aws-s3` reads them.
+
+SIGNED_FORM = _object(
+    {
+        "method": {"const": "POST"},
+        "url": _URL,
+        "fields": _TEXTS,
+        "expires": _SECONDS,
+        "jobId": _UUID,
+        "statusUrl": _URL,
+    },
+    name="SignedForm",
+)
+
+MULTIPART = _object(
+    {"key": _TEXT, "uploadId": _TEXT, "bucket": _TEXT, "jobId": _UUID, "statusUrl": _URL},
+    name="BegunMultipart",
+)
+
+PARTS = {
+    "type": "array",
+    "items": _object(
+        {
+            "PartNumber": {"type": "integer", "minimum": 1},
+            "ETag": _TEXT,
+            "Size": _BYTES,
+            "LastModified": _TIME,
+        },
+        name="Part",
+    ),
+}
+
+SIGNED_PART = _object({"url": _URL, "expires": _SECONDS}, name="SignedPart")
+
+SIGNED_PARTS = _object({"presignedUrls": _TEXTS, "expires": _SECONDS}, name="SignedParts")
+
+COMPLETED_MULTIPART = _object(
+    {"location": _URL, "key": _TEXT, "bucket": _TEXT, "jobId": _UUID, "statusUrl": _URL},
+    name="CompletedMultipart",
+)
+
+ABORTED_MULTIPART = _object({})
+
+SIGNED_REQUEST = _object(
+    {"url": _URL, "key": _TEXT, "headers": _TEXTS, "expires": _SECONDS}, name="SignedRequest"
+)
+
+SIGNED_DOWNLOAD = _object({"url": _URL, "expiresIn": _SECONDS}, name="SignedDownload")
+
+_VOLUME = _object({"jobs": _COUNT, "bytes": _BYTES}, name="Volume")
+
+STATS = _object(
+    {"total": _VOLUME, "byStatus": _object(dict.fromkeys(_STATUS["enum"], _VOLUME))}, name="Stats"
+)
+
+HEALTH = _object({"status": {"const": "ok"}})
+
+PAGE: dict[str, Any] = {"type": "string", "description": "the upload page"}
+
+OPENAPI = {"type": "object", "required": ["openapi", "info", "paths"]}
+
+_WEBHOOK: dict[str, Any] = {
+    "id": _TEXT,
+    "url": _TEXT,
+    "types": {"type": "array", "items": _TEXT},
+    "createdAt": _TIME,
+}
+
+WEBHOOK = _object(_WEBHOOK, name="RegisteredWebhook")
+
+NEW_WEBHOOK = _object(_WEBHOOK | {"secret": {**_TEXT, "description": "shown this once"}}, name="NewWebhook")
+
+WEBHOOKS = _object({"webhooks": {"type": "array", "items": WEBHOOK}}, name="Webhooks")

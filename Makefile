@@ -36,7 +36,7 @@ demo: $(INSTALLED) ## send real files through and check where each one ends
 
 test: $(INSTALLED) $(NODE) ## run the unit tests, then the tests of the whole stack, and of its page in Chromium
 	@$(BIN)/python -m pytest --numprocesses auto tests/unit
-	@$(BIN)/python -m pytest tests/stack
+	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile tests/stack
 	@$(BIN)/python -m pytest tests/browser
 
 page: $(INSTALLED) $(NODE) ## build the page at / from web/

@@ -110,7 +110,9 @@ def sign_part(call: api.Call, upload_id: str, part_number: str) -> Any:
 
 
 @app.route("/s3/sign", methods=["POST"], content_types=api.ANY_TYPE, cors=api.CORS)
-@api.endpoint(app, body=schemas.SIGN, answer=answers.SIGNED_REQUEST)
+@api.endpoint(
+    app, body=schemas.SIGN, answer=answers.SIGNED_REQUEST, also={404: "The caller has no such upload."}
+)
 def sign_request(call: api.Call) -> Any:
     """Sign one request of an uploader that speaks to S3 itself."""
     return signing.sign(call.settings, call.owner, call.body)

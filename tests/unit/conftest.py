@@ -3,10 +3,11 @@
 moto enforces no signature, no expiry and no IAM: what depends on those is tested in `tests/stack`.
 """
 
+import copy
 import json
 import os
 from collections.abc import Iterator
-from typing import Final
+from typing import Any, Final
 
 import pytest
 from moto import mock_aws
@@ -15,6 +16,7 @@ from chalicelib import clients
 from chalicelib import settings as settings_module
 from chalicelib.settings import Settings
 
+CLIENTS: Final = (clients.s3, clients.dynamodb, clients.sqs, clients.sns)
 ACCOUNT = "123456789012"  # moto's own
 REGION: Final = "eu-central-1"  # not us-east-1, whose S3 forgives more than any other region's
 
@@ -74,14 +76,21 @@ def settings(env: dict[str, str]) -> Iterator[Settings]:
 def aws(settings: Settings) -> Iterator[Settings]:
     """The settings, and behind them a bucket, three tables, two queues and a topic.
 
-    Each test has clients of its own, to hang hooks on; but the session, which has read the services' models,
-    stays, as reading them takes longer than most tests.
+    The clients stay from test to test, as making them takes longer than most tests; whatever hooks a test
+    hung on them are gone after it.
     """
     with mock_aws():
         _make_resources(settings)
+        emitters = [_emitter(make()) for make in CLIENTS]
+        pristine = [(copy.copy(e._handlers), dict(e._unique_id_handlers)) for e in emitters]
         yield settings
-    for client in (clients.s3, clients.dynamodb, clients.sqs, clients.sns):
-        client.cache_clear()
+        for emitter, (handlers, unique_ids) in zip(emitters, pristine, strict=True):
+            emitter._handlers, emitter._unique_id_handlers, emitter._lookup_cache = handlers, unique_ids, {}
+
+
+def _emitter(client: Any) -> Any:
+    """Where a client's hooks hang: botocore has no public way to take an unknown one off again."""
+    return client.meta.events._emitter
 
 
 def _make_resources(settings: Settings) -> None:

@@ -6,7 +6,7 @@ The only module that imports boto3, but for `items`, which needs its types of at
 import os
 import threading
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from chalicelib.errors import Unavailable
 from chalicelib.sigv4 import Credentials
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 MAX_CONNECTIONS = 32
 """At least as many as there are threads that share a client, or they wait for each other's connections."""
 
+_made: dict[str, Any] = {}
 _making = threading.RLock()  # a boto3 session is not safe to make clients from side by side
 
 
@@ -50,28 +51,34 @@ def _has_endpoint() -> bool:
     return bool(os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL"))
 
 
-@lru_cache(maxsize=1)
+def _client(service: str) -> Any:
+    """One client a service, made by the first thread that asks for it, while the others wait."""
+    if service not in _made:
+        with _making:
+            if service not in _made:
+                session: Any = _session()
+                _made[service] = session.client(service, config=_config())
+    return _made[service]
+
+
 def s3() -> "S3Client":
-    with _making:
-        return _session().client("s3", config=_config())
+    client: S3Client = _client("s3")
+    return client
 
 
-@lru_cache(maxsize=1)
 def dynamodb() -> "DynamoDBClient":
-    with _making:
-        return _session().client("dynamodb", config=_config())
+    client: DynamoDBClient = _client("dynamodb")
+    return client
 
 
-@lru_cache(maxsize=1)
 def sqs() -> "SQSClient":
-    with _making:
-        return _session().client("sqs", config=_config())
+    client: SQSClient = _client("sqs")
+    return client
 
 
-@lru_cache(maxsize=1)
 def sns() -> "SNSClient":
-    with _making:
-        return _session().client("sns", config=_config())
+    client: SNSClient = _client("sns")
+    return client
 
 
 def credentials() -> Credentials:
@@ -101,5 +108,5 @@ def http_status(error: "ClientError") -> int:
 
 def reset() -> None:
     """Forget every client: for tests that change the place they talk to."""
-    for cached in (_session, s3, dynamodb, sqs, sns):
-        cached.cache_clear()
+    _session.cache_clear()
+    _made.clear()

@@ -12,9 +12,9 @@ from chalicelib.processors.text import decode_unicode
 
 NDJSON = "application/x-ndjson"
 
-MAX_INLINE_BYTES = 256 * 1024
+MAX_INLINE_BYTES = 190 * 1024
 """An event of more JSON than this is kept by reference: a DynamoDB item takes 400 KB, and an array of small
-numbers needs half as much again there as in JSON."""
+numbers, each in an array of its own, needs twice as much there as in JSON."""
 
 MAX_NESTING = 30  # an item's attributes nest 32 levels deep; the event sits one level down
 MAX_NAME_BYTES = 65_535  # of an attribute, also inside the event

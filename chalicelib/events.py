@@ -4,8 +4,10 @@ Partition key `owner`, sort key `pk`: the event's `id`, else the key of its file
 file holds many). Owners' ids never meet.
 """
 
+import json
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from decimal import Decimal
 from functools import lru_cache, partial
 from typing import Any
 
@@ -62,12 +64,13 @@ def _write(settings: Settings, job: Job, outputs: dict[str, str], pk: str, event
         "sourceKey": job.source_key,
         "uploadedAt": job.uploaded_at,
     }
+    value = None if event.json is None else json.loads(event.json, parse_float=Decimal, parse_int=Decimal)
     if event.output is None:
-        values["data"] = event.value
+        values["data"] = value
     else:
         values["dataRef"] = {"bucket": settings.bucket, "key": outputs[event.output]}
     item = items.to_item(values)
-    if event.output is None and event.value is None:
+    if event.output is None and value is None:
         item["data"] = {"NULL": True}  # the event is the JSON `null`
     dynamodb = clients.dynamodb()
     try:

@@ -15,6 +15,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import lru_cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from chalicelib import events, keys, notifications, storage
 from chalicelib.budget import Budget
@@ -23,7 +25,7 @@ from chalicelib.filetypes import HEAD_BYTES, OTHER, FileType, detect
 from chalicelib.jobs import Ending, Job, Status
 from chalicelib.ledger import Claim, Ledger, open_ledger
 from chalicelib.messages import Message
-from chalicelib.processors import REGISTRY, Result, Source
+from chalicelib.processors import REGISTRY, Caps, Result, Source
 from chalicelib.settings import MiB, Settings
 from chalicelib.storage import Original
 from chalicelib.telemetry import log, owner_hash
@@ -198,8 +200,13 @@ def process(settings: Settings, job: Job, file_type: FileType, body: bytes) -> R
     Raises:
         Rejected: the processor does not accept the file.
     """
-    source = Source(job.filename, file_type.media_type, body, settings.max_events)
-    return REGISTRY[file_type.family](source)
+    caps = Caps(settings.max_events, settings.max_rows, settings.max_pixels, settings.max_pages)
+    with TemporaryDirectory(prefix="waybill-") as directory:
+        original = Path(directory, "original")
+        original.write_bytes(body)
+        scratch = Path(directory, "scratch")
+        scratch.mkdir()
+        return REGISTRY[file_type.family](Source(original, job.filename, file_type.media_type, scratch, caps))
 
 
 def finish(settings: Settings, ledger: Ledger, job: Job, outcome: Outcome) -> None:

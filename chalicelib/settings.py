@@ -94,6 +94,12 @@ class Settings:
     """How long an ended job stays in the ledger; 0 keeps it for good."""
     max_events: int
     """How many events one JSON file may hold."""
+    max_rows: int
+    """Of a CSV file."""
+    max_pixels: int
+    """Of an image, or of one frame of it."""
+    max_pages: int
+    """Of a PDF."""
     webhook_allow_insecure: bool
     """Lets webhooks go to plain http and to private addresses: for a stack on one's own machine."""
 
@@ -131,6 +137,9 @@ class Settings:
             sweep_after_seconds=read.number("SWEEP_AFTER_SECONDS", 900, 1, 86_400),
             retention_days=read.number("RETENTION_DAYS", 0, 0, 3_650),
             max_events=read.number("MAX_EVENTS", 10_000, 1, 1_000_000),
+            max_rows=read.number("MAX_ROWS", 5_000_000, 1, 1_000_000_000),
+            max_pixels=read.number("MAX_PIXELS", 100_000_000, 1, 2_000_000_000),
+            max_pages=read.number("MAX_PAGES", 10_000, 1, 1_000_000),
             webhook_allow_insecure=read.flag("WEBHOOK_ALLOW_INSECURE"),
         )
         settings._refuse_equal_prefixes()

@@ -1,9 +1,9 @@
 """The processors, one module a family: bytes in, outputs and metadata out. None of them talks to AWS."""
 
 from chalicelib.processors import data, other, text
-from chalicelib.processors.base import Event, Output, Processor, Result, Source
+from chalicelib.processors.base import Caps, Event, Output, Processor, Result, Source
 
-__all__ = ["REGISTRY", "Event", "Output", "Processor", "Result", "Source"]
+__all__ = ["REGISTRY", "Caps", "Event", "Output", "Processor", "Result", "Source"]
 
 REGISTRY: dict[str, Processor] = {
     "data": data.process,

@@ -2,17 +2,35 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
-    """An original, read."""
+class Caps:
+    """How much of one file is worked on. What is beyond is refused with a code, or cut, and then said so."""
 
+    events: int
+    rows: int
+    pixels: int
+    """Of one frame, before anything is decoded."""
+    pages: int
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """An original, on disk."""
+
+    path: Path
     filename: str
     media_type: str
-    body: bytes
-    max_events: int
+    scratch: Path
+    """A directory for what is made of it, empty at first; all of it is deleted when the job has ended."""
+    caps: Caps
+
+    def read(self) -> bytes:
+        """All of it, for who cannot work on a file piece by piece."""
+        return self.path.read_bytes()
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,25 +39,27 @@ class Output:
 
     name: str
     content_type: str
-    body: bytes
+    body: bytes | Path
+    """Its bytes, or a file in the scratch directory that holds them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
     """One event of a data file, for the `events` table.
 
-    `value` is None where an item cannot hold the event; it is then the output that `output` names.
+    `json` is its very text, and None where an item cannot hold it; it is then the output that `output` names.
     """
 
     id: str | None
     index: int
-    value: Any
+    json: str | None
     output: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
     metadata: dict[str, Any] = field(default_factory=dict)
+    """What JSON can say, numbers as `int` or `float`; it becomes part of the job."""
     outputs: list[Output] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
 

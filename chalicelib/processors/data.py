@@ -47,15 +47,15 @@ def process(source: Source) -> Result:
     """
     events: list[Event] = []
     outputs: list[Output] = []
-    documents = _Documents(_text_of(source.body), by_line=source.media_type == NDJSON)
+    documents = _Documents(_text_of(source.read()), by_line=source.media_type == NDJSON)
     for index, (value, raw) in enumerate(documents.events()):
-        if index == source.max_events:
+        if index == source.caps.events:
             raise Rejected(
-                f"More than {source.max_events} events in one file: split it up.", code="too_many_events"
+                f"More than {source.caps.events} events in one file: split it up.", code="too_many_events"
             )
         event_id = _id_of(value)
         if len(raw.encode("utf-8", "surrogatepass")) <= MAX_INLINE_BYTES and _fits_an_item(value):
-            events.append(Event(event_id, index, value))
+            events.append(Event(event_id, index, raw))
         elif len(outputs) == MAX_BY_REFERENCE:
             raise Rejected(
                 f"More than {MAX_BY_REFERENCE} events of one file are beyond what a table's item can hold "

@@ -6,4 +6,5 @@ from chalicelib.processors.base import Result, Source
 
 
 def process(source: Source) -> Result:
-    return Result(metadata={"sha256": hashlib.sha256(source.body).hexdigest()})
+    with source.path.open("rb") as file:
+        return Result(metadata={"sha256": hashlib.file_digest(file, "sha256").hexdigest()})

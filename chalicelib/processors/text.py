@@ -40,7 +40,7 @@ def process(source: Source) -> Result:
     Raises:
         Rejected: no encoding makes sense of the bytes (`unknown_encoding`, `broken_encoding`).
     """
-    text, encoding = decode(source.body)
+    text, encoding = decode(source.read())
     text = _normalised(text.replace("\r\n", "\n").replace("\r", "\n"))
     return Result(
         metadata={

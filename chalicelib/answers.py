@@ -138,7 +138,16 @@ SIGNED_REQUEST = _object(
     {"url": _URL, "key": _TEXT, "headers": _TEXTS, "expires": _SECONDS}, name="SignedRequest"
 )
 
+NO_SUCH_UPLOAD = {404: "The caller has no such upload."}
+
 SIGNED_DOWNLOAD = _object({"url": _URL, "expiresIn": _SECONDS}, name="SignedDownload")
+
+ELSEWHERE_OR_NOT_YET = {
+    302: "The file, for a client that does not ask for JSON.",
+    409: "The job has not ended.",
+}
+
+NOT_TO_BE_RETRIED = {409: "It has not failed, or its original is gone."}
 
 _VOLUME = _object({"jobs": _COUNT, "bytes": _BYTES}, name="Volume")
 

@@ -1,21 +1,18 @@
 """HTTP, between Chalice and the services: who calls, what was sent, and the one error shape."""
 
-import functools
 import json
 import logging
 import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import Any
 
 from chalice.app import Chalice, CORSConfig, Request, Response
 
 from chalicelib import auth, schemas, settings
 from chalicelib.conditional import matches, strong_etag
-from chalicelib.errors import BadRequest, MethodNotAllowed, PayloadTooLarge, WaybillError
+from chalicelib.errors import BadRequest, PayloadTooLarge, WaybillError
 from chalicelib.jsontext import to_json
-from chalicelib.openapi import Contract
 from chalicelib.settings import Settings
 from chalicelib.telemetry import log
 
@@ -47,72 +44,7 @@ class Call:
     """Their names in any case."""
 
 
-View = Callable[..., Any]
-
-
-def endpoint(
-    app: Chalice,
-    *,
-    body: schemas.Schema = schemas.NOTHING,
-    query: schemas.Schema = schemas.NOTHING,
-    max_body: int = MAX_BODY_BYTES,
-    answer: schemas.Schema | None = None,
-    status: int = 200,
-    also: Mapping[int, str] = MappingProxyType({}),
-    etag: bool = False,
-) -> Callable[[View], View]:
-    """Make a Chalice view of a function that takes a `Call` and the path's parameters.
-
-    What it returns becomes the JSON answer; a `WaybillError` becomes its status in the one error shape. What
-    is declared here is what `GET /openapi.json` says of the route.
-
-    Args:
-        body, query: what the route takes; anything else is a 400.
-        answer: what it answers with `status`; left out for a 204.
-        also: other answers, status to description, as the view may give them (302) or raise them (409).
-        etag: let a client that has the answer already ask whether it is still good.
-    """
-    contract = Contract(body, query, answer, status, dict(also), etag=etag)
-
-    def wrap(view: View) -> View:
-        @functools.wraps(view)
-        def respond(**path: str) -> Response:
-            request = _current(app)
-            try:
-                made = view(_call(request, body, query, max_body), **path)
-            except WaybillError as error:
-                return _refused(request, error)
-            except Exception as error:
-                return _unexpected(request, error)
-            if isinstance(made, Response):
-                return made
-            if status == 204:
-                return no_content()
-            response = json_response(status, made)
-            return _unless_known(request, response) if etag else response
-
-        return _declaring(contract, respond)
-
-    return wrap
-
-
-def described(answer: schemas.Schema, *, media_type: str = "application/json") -> Callable[[View], View]:
-    """Declare what a plain Chalice view answers: one that takes no `Call`, and is open to anyone."""
-    contract = Contract(answer=answer, media_type=media_type, open=True)
-    return functools.partial(_declaring, contract)
-
-
-def mistake(view: View) -> View:
-    """Declare a plain view that is no part of the API, but answers those who take it for one."""
-    return _declaring(Contract(hidden=True), view)
-
-
-def _declaring(contract: Contract, view: View) -> View:
-    vars(view)["contract"] = contract
-    return view
-
-
-def _unless_known(request: Request, response: Response) -> Response:
+def unless_known(request: Request, response: Response) -> Response:
     """The response with its `ETag`, or 304 without a body for a client that has it."""
     tag = strong_etag(response.body)
     kept: dict[str, Any] = {"ETag": tag, "Cache-Control": "private, no-cache"}
@@ -124,21 +56,16 @@ def _unless_known(request: Request, response: Response) -> Response:
 
 def here(app: Chalice) -> str:
     """The URL of this API, for a view without a `Call`."""
-    return base_url(settings.get().public_url, _current(app))
-
-
-def wrong_method(app: Chalice, message: str, *, allow: str) -> Response:
-    """The answer to a common mistake; `{here}` in the message becomes the URL of the API."""
-    return error_response(MethodNotAllowed(message.format(here=here(app)), allow=allow))
+    return base_url(settings.get().public_url, current(app))
 
 
 def headers(app: Chalice) -> Mapping[str, str]:
     """The headers of the current request, found whatever the case of their names."""
-    sent: Mapping[str, str] = _current(app).headers
+    sent: Mapping[str, str] = current(app).headers
     return sent
 
 
-def _current(app: Chalice) -> Request:
+def current(app: Chalice) -> Request:
     request = app.current_request
     assert request is not None, "Chalice sets it before it calls a view"
     return request
@@ -196,7 +123,7 @@ def _segments(path: str) -> list[str]:
     return [segment for segment in path.split("/") if segment]
 
 
-def _call(request: Request, body: schemas.Schema, query: schemas.Schema, max_body: int) -> Call:
+def checked(request: Request, body: schemas.Schema, query: schemas.Schema, max_body: int) -> Call:
     configured = settings.get()
     owner = auth.owner(configured, request.headers)
     sent_query = dict(request.query_params or {})
@@ -233,13 +160,13 @@ def _no_constant(name: str) -> None:
     raise ValueError(name)
 
 
-def _refused(request: Request, error: WaybillError) -> Response:
+def refused(request: Request, error: WaybillError) -> Response:
     if error.status >= 500:
         _log_failure(request, error)
     return error_response(error)
 
 
-def _unexpected(request: Request, error: Exception) -> Response:
+def unexpected(request: Request, error: Exception) -> Response:
     """No stack trace to the caller, but an id under which the log has it."""
     _log_failure(request, error)
     return error_response(

@@ -17,7 +17,8 @@ retention is over, whose files must stay. What each of the others meets:
 - **The sweep**: an object under an open prefix that is older than the deletion is a deletion cut short;
   the sweep completes it.
 - **A retry at the same time**: whichever reaches the ledger second sees the other, and a retry takes back
-  what it has put under the open prefix.
+  what it has put under the open prefix. The event of that copy then finds no file. Where the event was faster
+  than either, the retry has won: the job is there again, with its file.
 
 A crash between any two steps leaves nothing for good. The message comes first and arrives when the request
 is over: should it have ended behind the tombstone, the consumer finds that and clears the final prefixes.

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any
 from urllib.parse import unquote_plus
 
-from chalicelib import clients, keys, messages
+from chalicelib import clients, keys, messages, storage
 from chalicelib.errors import Unavailable
 from chalicelib.jobs import Job, Order, Status, Upload, timestamp
 from chalicelib.ledger import Ledger, open_ledger
@@ -35,7 +35,7 @@ def on_objects_created(settings: Settings, event: Mapping[str, Any]) -> None:
 
 def enter(settings: Settings, ledger: Ledger, upload: Upload) -> Job:
     """Ledger first, then queue: a crash in between leaves a job for the repeated event or the sweep."""
-    job, relation = ledger.record(upload)
+    job, relation = ledger.record(upload, lambda: storage.is_current(settings, upload))
     if relation is not Order.OLDER and job.status is Status.QUEUED:
         messages.send(settings, [job])
     log(

@@ -37,8 +37,10 @@ _OWNER = re.compile(r"(?!\.)(?:[A-Za-z0-9@.-]|=[0-9A-F]{2})+")
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[1-8][0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
 _EXTENSION = re.compile(r"\.[A-Za-z0-9]{1,16}")
 _BIDI_MARKS = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
-# Control characters, lone surrogates (which have no UTF-8 form), line and paragraph separators.
+# Control characters, lone surrogates (which have no UTF-8 form), line and paragraph separators; and what no
+# XML can hold (Extensible Markup Language 1.0, section 2.2), in which S3 is told what to delete.
 _UNSAFE_CATEGORIES = frozenset({"Cc", "Cs", "Zl", "Zp"})
+_DROPPED = _BIDI_MARKS | frozenset("\ufffe\uffff")
 _BEFORE_THE_NAME = re.compile(r"^[\s.]+")
 _CUT_OFF = re.compile(r"[\s\u200d]+$")  # a joiner with nothing left to join
 
@@ -145,9 +147,7 @@ def safe_filename(name: str | None) -> str:
     if not name:
         return DEFAULT_FILENAME
     last = re.split(r"[/\\]", name)[-1]
-    kept = "".join(
-        c for c in last if unicodedata.category(c) not in _UNSAFE_CATEGORIES and c not in _BIDI_MARKS
-    )
+    kept = "".join(c for c in last if unicodedata.category(c) not in _UNSAFE_CATEGORIES and c not in _DROPPED)
     # Last, as what was between a letter and its accent is gone by now.
     normal = unicodedata.normalize("NFC", kept)
     return _shortened(_BEFORE_THE_NAME.sub("", normal).rstrip()) or DEFAULT_FILENAME

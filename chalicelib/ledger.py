@@ -84,8 +84,11 @@ class Ledger:
         self._retention_days = retention_days
         self._clock = clock
 
-    def record(self, upload: Upload) -> tuple[Job, Order]:
+    def record(self, upload: Upload, is_there: Callable[[], bool] = lambda: True) -> tuple[Job, Order]:
         """(event) ▶ QUEUED: enter an upload, once however often its event comes.
+
+        A deleted job is opened again by a file only that is still there: a retry that lost to the deletion
+        has taken its copy back, and the event of that copy may still come.
 
         Returns:
             The job as it is now, and `NEWER` where this call opened it (also for the first time), `SAME`
@@ -98,6 +101,8 @@ class Ledger:
             relation = order(known, upload)
             if relation is not Order.NEWER:
                 return known, relation
+            if known.status is Status.DELETED and not is_there():
+                return known, Order.OLDER
             job = replace(job, run=known.run + 1, created_at=known.created_at)
             known = self._put(job, "run = :run", {":run": known.run})
         return job, Order.NEWER
@@ -278,13 +283,14 @@ class Ledger:
             found += [jobs.from_item(item) for item in answer["Items"]]
             last = answer.get("LastEvaluatedKey")
             if len(found) > limit:
-                return Page(found[:limit], _cursor(found[limit - 1].job_id))
+                return Page(found[:limit], cursor_behind(found[limit - 1].job_id))
             if last is None:
                 return Page(found, None)
-            query["ExclusiveStartKey"] = last
             if len(found) == limit:
                 break
-        return Page(found, _cursor(last["jobId"]["S"]))
+            query["ExclusiveStartKey"] = last
+            query.pop("Limit", None)  # as much as one read gives: many deleted jobs may lie in between
+        return Page(found, cursor_behind(last["jobId"]["S"]))
 
     def sizes(self, owner: str) -> Iterator[tuple[Status, int]]:
         """Status and size in bytes of each of an owner's jobs, as they lie in the partition."""
@@ -379,7 +385,8 @@ def _key(owner: str, job_id: str) -> dict[str, Any]:
     return items.to_item({"owner": owner, "jobId": job_id})
 
 
-def _cursor(job_id: str) -> str:
+def cursor_behind(job_id: str) -> str:
+    """What continues a list behind this job."""
     return base64.urlsafe_b64encode(job_id.encode()).decode().rstrip("=")
 
 

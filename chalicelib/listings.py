@@ -4,10 +4,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from chalicelib.jobs import Status
-from chalicelib.ledger import open_ledger
-from chalicelib.settings import Settings
+from chalicelib.jsontext import to_json
+from chalicelib.ledger import cursor_behind, open_ledger
+from chalicelib.settings import MiB, Settings
 
 DEFAULT_LIMIT = 50
+
+MAX_BYTES = 4 * MiB
+"""Of one page: Lambda answers with 6 MB at most (Lambda Developer Guide, "Lambda quotas")."""
 
 
 def page(settings: Settings, owner: str, query: Mapping[str, str]) -> dict[str, Any]:
@@ -19,4 +23,12 @@ def page(settings: Settings, owner: str, query: Mapping[str, str]) -> dict[str, 
         cursor=query.get("cursor"),
         status=Status(status) if status else None,
     )
-    return {"jobs": [job.view() for job in found.jobs], "cursor": found.cursor}
+    shown: list[dict[str, Any]] = []
+    room = MAX_BYTES
+    for job in found.jobs:
+        view = job.view()
+        room -= len(to_json(view))
+        if shown and room < 0:
+            return {"jobs": shown, "cursor": cursor_behind(shown[-1]["jobId"])}
+        shown.append(view)
+    return {"jobs": shown, "cursor": found.cursor}

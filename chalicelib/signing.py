@@ -38,7 +38,7 @@ def sign(settings: Settings, owner: str, wish: Mapping[str, Any]) -> dict[str, A
         declared = Declared(filename=named or None, content_type=wish.get("contentType") or None)
         declared.admit(settings, limit=SINGLE_LIMIT)
         _, key = uploads.new_key(settings, owner, declared)
-        headers = declared.headers() if method == "PUT" else {}
+        headers = declared.headers()
         query = {} if method == "PUT" else {"uploads": ""}
     else:
         key = wish["key"]

@@ -1,5 +1,6 @@
 """The bucket: opening an original pinned to its content, copying and removing it, writing outputs."""
 
+import re
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,9 @@ COPY_LIMIT = 5 * GiB
 
 METADATA_LIMIT = 2048
 """Bytes of an object's metadata, names and values (Amazon S3 User Guide, "Working with object metadata")."""
+
+_NO_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+"""What no XML can hold (Extensible Markup Language 1.0, section 2.2): a call that names many keys is XML."""
 
 ETAG_MARK = "waybill-etag"
 """Metadata of a moved original: the etag under which it was uploaded. A copy's own etag may differ."""
@@ -185,10 +189,14 @@ def remove_folder(settings: Settings, folder: str) -> None:
     """
     s3 = clients.s3()
     for page in s3.get_paginator("list_objects_v2").paginate(Bucket=settings.bucket, Prefix=folder):
-        if found := page.get("Contents"):  # at most 1,000, which is what one call deletes
+        found = [
+            entry["Key"] for entry in page.get("Contents", [])
+        ]  # at most 1,000: one call deletes so many
+        for key in filter(_NO_XML.search, found):
+            s3.delete_object(Bucket=settings.bucket, Key=key)
+        if named := [key for key in found if not _NO_XML.search(key)]:
             answer = s3.delete_objects(
-                Bucket=settings.bucket,
-                Delete={"Objects": [{"Key": entry["Key"]} for entry in found], "Quiet": True},
+                Bucket=settings.bucket, Delete={"Objects": [{"Key": key} for key in named], "Quiet": True}
             )
             if answer.get("Errors"):
                 raise Unavailable("Not all objects could be deleted. Try again.", code="not_all_deleted")

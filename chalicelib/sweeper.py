@@ -5,13 +5,14 @@ too long is looked up in the ledger and pushed on:
 
     no job, or of other content   ▶ entered and queued
     QUEUED, long untouched        ▶ queued again
-    PROCESSING, lease run out     ▶ queued again; with its tries used up, FAILED
+    PROCESSING, lease run out     ▶ queued again; with its tries used up, the consumer ends it
     ended before it was uploaded,
     or without its file           ▶ opened again
     ended                         ▶ announced again, and the object deleted
     DELETED since                 ▶ deleted, and whatever else is left of the job
 """
 
+import random
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
@@ -23,7 +24,6 @@ from typing import Any
 from chalicelib import clients, intake, keys, messages, pipeline, storage
 from chalicelib.jobs import Job, Order, Status, Upload, order, timestamp
 from chalicelib.ledger import Ledger, open_ledger
-from chalicelib.messages import Message
 from chalicelib.settings import Settings
 from chalicelib.telemetry import log
 
@@ -36,7 +36,8 @@ def sweep(settings: Settings, seconds_left: Callable[[], float] = lambda: float(
 
     Returns:
         How many objects were found in which state; the same numbers are logged. Stops between two pages of
-        the listing when time runs short: what is left is the next sweep's.
+        the listing when time runs short. The prefixes take turns in being first, so that what is left of one
+        is not left every time.
     """
     ledger = open_ledger(settings)
     counts: Counter[str] = Counter()
@@ -52,7 +53,8 @@ def sweep(settings: Settings, seconds_left: Callable[[], float] = lambda: float(
 
 def _pages(settings: Settings) -> Iterator[list[Any]]:
     paginator = clients.s3().get_paginator("list_objects_v2")
-    for prefix in settings.open_prefixes:
+    prefixes = settings.open_prefixes
+    for prefix in random.sample(prefixes, len(prefixes)):
         for page in paginator.paginate(Bucket=settings.bucket, Prefix=prefix):
             yield list(page.get("Contents", []))
 
@@ -88,9 +90,6 @@ def _push_on_open(settings: Settings, ledger: Ledger, job: Job) -> str:
         return "in_work"
     if _age(job.updated_at) < settings.sweep_after_seconds:
         return "waiting"
-    if job.attempts >= settings.max_attempts:
-        pipeline.run(settings, Message(job.owner, job.job_id, job.etag))
-        return "given_up"
     if not ledger.touch(job):  # somebody is at it after all
         return "waiting"
     messages.send(settings, [job])

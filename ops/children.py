@@ -10,8 +10,8 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
@@ -72,6 +72,27 @@ class Child:
     def last_lines(self, count: int) -> list[str]:
         lines = self.log.read_text(errors="replace").splitlines()
         return [line for line in lines if line.strip()][-count:]
+
+
+@contextmanager
+def signals_held(*numbers: signal.Signals) -> Iterator[None]:
+    """These signals wait until what is done inside is whole: a child, and the note that it has to be stopped.
+
+    They are not blocked, as a child would inherit that. Elsewhere than in the main thread Python runs no
+    handlers, and nothing has to be held.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    came: list[int] = []
+    before = {number: signal.signal(number, lambda n, _: came.append(n)) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler or signal.SIG_DFL)
+        for first in came[:1]:
+            signal.raise_signal(first)
 
 
 def when_parent_is_gone(act: Callable[[], object]) -> None:

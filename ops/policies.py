@@ -8,6 +8,8 @@ Some choices in the table need a reason:
 - Whoever reads an object may list the bucket, because S3 answers 403 instead of 404 for a missing key to
   callers who may not (GetObject, "Permissions").
 - Whoever deletes on condition may read, as S3 compares the etag on the caller's behalf.
+- Whoever copies an object may read its tags and write them: S3 copies those along, and refuses the copy of a
+  tagged object (one that a virus scanner has marked, say) to who may not.
 - Whoever writes a final prefix may abort there: objects over 5 GB are moved in parts, and a move that fails
   takes its parts back.
 """
@@ -161,13 +163,13 @@ GRANTS: Mapping[str, tuple[Grant, ...]] = {
     "on_upload": (
         Grant("TellMissingFromForbidden", "ListBucket", (Place.BUCKET,)),
         Grant("InspectArrivals", "GetObject", (Place.UPLOADS,)),
-        Grant("RecordJobs", "GetItem PutItem UpdateItem", (Place.JOBS,)),
+        Grant("RecordJobs", "PutItem", (Place.JOBS,)),
         Grant("QueueJobs", "SendMessage", (Place.QUEUE,)),
     ),
     "on_incoming": (
         Grant("TellMissingFromForbidden", "ListBucket", (Place.BUCKET,)),
         Grant("InspectArrivals", "GetObject", (Place.INCOMING,)),
-        Grant("RecordJobs", "GetItem PutItem UpdateItem", (Place.JOBS,)),
+        Grant("RecordJobs", "PutItem", (Place.JOBS,)),
         Grant("QueueJobs", "SendMessage", (Place.QUEUE,)),
     ),
     "consume": (
@@ -187,8 +189,7 @@ GRANTS: Mapping[str, tuple[Grant, ...]] = {
     "notify": (Grant("FindWebhooks", "Query", (Place.WEBHOOKS,)),),
     "sweep": (
         Grant("FindOpenWork", "ListBucket", (Place.BUCKET,)),
-        Grant("ReadFiles", "GetObject GetObjectTagging", (*OPEN, *ENDED)),
-        Grant("SetFailuresAside", "PutObject PutObjectTagging AbortMultipartUpload", (Place.FAILED,)),
+        Grant("ReadFiles", "GetObject", (*OPEN, *ENDED)),
         Grant("RemoveMovedAndDeleted", "DeleteObject", (*OPEN, *ENDED)),
         Grant("RecordJobs", "GetItem PutItem UpdateItem", (Place.JOBS,)),
         Grant("QueueJobs", "SendMessage", (Place.QUEUE,)),

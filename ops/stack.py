@@ -3,9 +3,10 @@
 import functools
 import json
 import os
+import signal
 import socket
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -17,7 +18,7 @@ from botocore.config import Config
 from botocore.exceptions import ClientError, WaiterError
 
 from ops import snapshot, state
-from ops.children import Child
+from ops.children import Child, signals_held
 from ops.embedded_aws import HOST
 from ops.state import CHECKOUT, StackError
 
@@ -191,14 +192,8 @@ class LocalStack:
 
     def _start_aws(self, lock: int) -> None:
         """The embedded AWS holds the lock as well, so that nobody else starts while it saves its data."""
-        child = Child(
-            "ops.embedded_aws",
-            ["--port", str(self.aws_port), "--state-dir", str(self.state_dir / "aws")],
-            cwd=CHECKOUT,
-            log=self.log_dir / "aws.log",
-            env=os.environ,
-            pass_fds=[lock],
-        )
+        arguments = ["--port", str(self.aws_port), "--state-dir", str(self.state_dir / "aws")]
+        child = self._spawn("ops.embedded_aws", arguments, log="aws", env=os.environ, pass_fds=[lock])
         self._add("embedded AWS", child, self.aws_port)
 
     def _create_resources(self) -> None:
@@ -226,7 +221,6 @@ class LocalStack:
 
     def _deploy(self) -> None:
         deploy = self._chalice("deploy", ["deploy", "--stage", STAGE], ROOT_KEYS)
-        self._started.callback(deploy.stop)
         if deploy.wait():
             lines = "\n  ".join(deploy.last_lines(8))
             raise StackError(f"chalice deploy failed; its last lines, from {deploy.log}:\n  {lines}")
@@ -285,17 +279,29 @@ class LocalStack:
             "NO_PROXY": HOST,
             "no_proxy": HOST,
         }
-        return Child(
-            "ops.chalice_child",
-            ["--project-dir", str(self.app_dir), *arguments],
-            cwd=CHECKOUT,
-            log=self.log_dir / f"{log}.log",
-            env=env,
+        return self._spawn(
+            "ops.chalice_child", ["--project-dir", str(self.app_dir), *arguments], log=log, env=env
         )
+
+    def _spawn(
+        self,
+        module: str,
+        arguments: list[str],
+        *,
+        log: str,
+        env: Mapping[str, str],
+        pass_fds: Sequence[int] = (),
+    ) -> Child:
+        """A child that `stop` knows of from its first moment."""
+        with signals_held(signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            child = Child(
+                module, arguments, cwd=CHECKOUT, log=self.log_dir / f"{log}.log", env=env, pass_fds=pass_fds
+            )
+            self._started.callback(child.stop)
+        return child
 
     def _add(self, name: str, child: Child, port: int) -> None:
         """Count a child among the stack's parts once it answers on its port."""
-        self._started.callback(child.stop)
         deadline = time.monotonic() + 30
         while time.monotonic() < deadline:
             if child.exit_code is not None:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from chalice.test import Client, HTTPResponse
 
+from chalicelib import listings
 from chalicelib.jobs import Ending, Status
 from chalicelib.ledger import open_ledger
 from chalicelib.settings import Settings
@@ -126,6 +127,33 @@ class TestStats:
         assert list(ledger.sizes("_")) == [(Status.QUEUED, 2)] * 5
         assert len(seen) == 3
         assert "Scan" not in json.dumps(seen)
+
+
+class TestLongLists:
+    def test_a_page_ends_before_it_is_more_than_lambda_can_answer(
+        self, aws: Settings, call: Call, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(listings, "MAX_BYTES", 1_000)
+        for number in range(7):
+            entered(aws, number)
+        pages, cursor = [], ""
+        while True:
+            answer = call("GET", f"/jobs?limit=5{cursor}")
+            pages.append([job["jobId"] for job in answer.json_body["jobs"]])
+            if answer.json_body["cursor"] is None:
+                break
+            cursor = f"&cursor={answer.json_body['cursor']}"
+
+        assert [one for page in pages for one in page] == [job_id(number) for number in reversed(range(7))]
+        assert 1 < len(pages[0]) < 5
+
+    def test_a_job_that_is_too_large_by_itself_is_shown_all_the_same(
+        self, aws: Settings, call: Call, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(listings, "MAX_BYTES", 10)
+        entered(aws, 1)
+
+        assert len(call("GET", "/jobs").json_body["jobs"]) == 1
 
 
 class TestDeletedJobs:

@@ -14,6 +14,7 @@ PACKAGE = "chalicelib"
 
 LAYERS = (
     {"app"},
+    {"routes"},
     {
         "api",
         "consumer",

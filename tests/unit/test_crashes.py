@@ -84,7 +84,7 @@ def without_its_event(flow: Flow, number: int) -> Journey:
 
 
 def given_up(flow: Flow, number: int) -> Journey:
-    """Every worker was lost: the sweep ends it."""
+    """Every worker was lost: the sweep has it ended."""
     journey = text_file(flow, number)
     flow.upload(journey.key, journey.body)
     flow.messages().clear()
@@ -92,7 +92,7 @@ def given_up(flow: Flow, number: int) -> Journey:
     for _ in range(flow.settings.max_attempts):
         flow.ledger.claim(job.owner, job.job_id, job.etag)
         flow.let_pass_until_swept()
-    return replace(journey, steps=[flow.sweep], status=Status.FAILED, outputs=None)
+    return replace(journey, steps=[flow.sweep, flow.consume], status=Status.FAILED, outputs=None)
 
 
 def arriving(flow: Flow, key: str, body: bytes) -> Callable[[], None]:

@@ -110,6 +110,7 @@ class TestFilename:
             ("line\r\nSet-Cookie: x.txt", "lineSet-Cookie: x.txt"),
             ("two\u2028lines.txt", "twolines.txt"),
             ("invoice\u202efdp.exe", "invoicefdp.exe"),
+            ("no\ufffe xml\uffff.txt", "no xml.txt"),
             ("\u2066name\u2069.txt", "name.txt"),
             ("invoice.pdf.exe", "invoice.pdf.exe"),
             ("  padded.txt  ", "padded.txt"),

@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 from chalice.app import Chalice
 
-from chalicelib import answers, api, openapi, schemas
+from chalicelib import answers, openapi, schemas
+from chalicelib.api import Call
+from chalicelib.routes import Routes
 from chalicelib.settings import Settings
 
 
@@ -33,23 +35,21 @@ def test_every_route_says_what_it_answers(app: ModuleType) -> None:
 
 def test_a_route_that_says_nothing_is_found() -> None:
     app = Chalice(app_name="small")
+    route = Routes(app)
 
     @app.route("/plain")
     def plain() -> Any:
         """It has words, but no contract."""
 
-    @app.route("/silent", methods=["POST"])
-    @api.endpoint(app)
-    def silent(call: api.Call) -> Any:
+    @route.post("/silent")
+    def silent(call: Call) -> Any:
         """It has a contract, but no answer."""
 
-    @app.route("/wordless")
-    @api.endpoint(app, answer=answers.HEALTH)
-    def wordless(call: api.Call) -> Any: ...
+    @route.get("/wordless", answer=answers.HEALTH)
+    def wordless(call: Call) -> Any: ...
 
-    @app.route("/gone", methods=["DELETE"])
-    @api.endpoint(app, status=204)
-    def gone(call: api.Call) -> Any:
+    @route.delete("/gone", status=204)
+    def gone(call: Call) -> Any:
         """Nothing to say is said by its status."""
 
     assert openapi.undescribed(app.routes) == ["GET /plain", "POST /silent", "GET /wordless"]

@@ -395,3 +395,17 @@ def test_keys_come_over_tls_or_from_this_machine(env: dict[str, str], url: str) 
 def test_with_keys_that_others_share_issuer_and_audience_must_be_said(env: dict[str, str], name: str) -> None:
     assert problem(without(env | JWKS, name)).startswith(f"{name} is not set")
     assert problem(env | JWKS, **{name: "two words"}).startswith(f"{name} is ")
+
+
+def test_webhooks_go_into_the_private_network_on_ones_own_machine_only(
+    strict_env: dict[str, str],
+) -> None:
+    aws = {
+        "AUTH_MODE": "jwt",
+        "JWT_SECRET": "s" * 32,
+        "WEBHOOK_ALLOW_INSECURE": "true",
+        "AWS_ENDPOINT_URL": "",
+    }
+    assert problem(strict_env, **aws).startswith("WEBHOOK_ALLOW_INSECURE is true")
+    here = aws | {"AWS_ENDPOINT_URL": "http://127.0.0.1:4566"}
+    assert Settings.from_env(strict_env | here).webhook_allow_insecure

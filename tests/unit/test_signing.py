@@ -32,8 +32,11 @@ def test_a_new_upload_gets_a_key_of_the_servers_choosing(settings: Settings) -> 
         assert query_of(signed) == query
 
 
-def test_the_type_of_a_file_sent_at_once_is_signed(settings: Settings) -> None:
-    signed = signing.sign(settings, ALICE, {"method": "PUT", "key": "notes.txt", "contentType": "text/plain"})
+@pytest.mark.parametrize("method", ["PUT", "POST"])
+def test_the_type_of_a_file_is_signed(settings: Settings, method: str) -> None:
+    signed = signing.sign(
+        settings, ALICE, {"method": method, "key": "notes.txt", "contentType": "text/plain"}
+    )
 
     assert signed["headers"] == {"Content-Type": "text/plain"}
     assert "content-type" in parse_qs(urlsplit(signed["url"]).query)["X-Amz-SignedHeaders"][0].split(";")

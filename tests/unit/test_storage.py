@@ -206,6 +206,13 @@ class TestCopyingInParts:
 
 
 class TestRemoving:
+    @pytest.mark.parametrize("name", ["\ufffe", "a\x01b", "\uffff.txt"])
+    def test_a_name_that_no_xml_can_hold_goes_with_the_others(self, flow: Flow, name: str) -> None:
+        for filename in (name, "plain.txt"):
+            flow.put(f"incoming/shop/{filename}", OLD)
+        storage.remove_folder(flow.settings, "incoming/shop/")
+        assert flow.objects() == {}
+
     def test_the_open_object_goes(self, flow: Flow) -> None:
         job = entered(flow)
         storage.remove_open(flow.settings, job)

@@ -33,7 +33,7 @@ export function card(job, picture, actions) {
       'div',
       { class: 'actions' },
       job.status === 'FAILED' && button('retry', `Try again`, job, () => actions.retry(job)),
-      !words.isOpen(job) && button('delete', 'Delete', job, () => actions.remove(job)),
+      button('delete', 'Delete', job, () => actions.remove(job)),
     ),
   )
 }

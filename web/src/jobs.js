@@ -24,6 +24,7 @@ export class Jobs {
     this.timer = null
     this.failures = 0
     this.round = 0
+    this.caller = 0
   }
 
   start() {
@@ -40,6 +41,7 @@ export class Jobs {
 
   /** Another caller, other jobs. */
   reset() {
+    this.caller += 1
     this.jobs = []
     this.older = []
     this.cursor = null
@@ -103,8 +105,9 @@ export class Jobs {
       await this.look()
       return
     }
-    const cursor = encodeURIComponent(this.cursor)
-    const page = await (await call(`jobs?limit=${MOST_IN_ONE_PAGE}&cursor=${cursor}`)).json()
+    const { cursor, caller } = this
+    const page = await (await call(`jobs?limit=${MOST_IN_ONE_PAGE}&cursor=${encodeURIComponent(cursor)}`)).json()
+    if (caller !== this.caller || cursor !== this.cursor) return // somebody else's by now, or here already
     this.older.push(...page.jobs)
     this.cursor = page.cursor
     this.show()

@@ -1,7 +1,6 @@
 """Images: a thumbnail and a preview, upright, in sRGB, and with nothing in them but the picture."""
 
 import logging
-import mmap
 import os
 import re
 from collections import Counter
@@ -63,7 +62,7 @@ def process(source: Source) -> Result:
 
 def _processed(source: Source) -> Result:
     header = _open(source)
-    _check_frames(header)
+    _check_frames(_frames(header))
     _check_size(header, source.caps.pixels)
     width, height = header.width, header.height
     if _field(header, "orientation", 1) in _EXIF_ROTATED:
@@ -116,8 +115,8 @@ def _open(source: Source, **options: float) -> "Image":
             f"Pictures of the type {source.media_type} cannot be read here: save it as JPEG or PNG.",
             code="unsupported_image",
         )
-    if loader == "webpload":
-        _check_webp_frames(source)
+    if loader == "webpload":  # libwebp takes the square of their number to list them
+        _check_frames(source.read().count(b"ANMF"))
     # Of the levels, `error` is the lowest at which a TIFF with strips missing is not filled up with black.
     return _vips().Operation.call(loader, str(source.path), access="sequential", fail_on="error", **options)
 
@@ -143,25 +142,11 @@ def _upright_in_srgb(image: "Image") -> "Image":
     return colours.copy_memory()
 
 
-def _check_frames(header: "Image") -> None:
-    if _frames(header) > MAX_FRAMES:
-        raise _too_many_frames()
-
-
-def _check_webp_frames(source: Source) -> None:
-    """libwebp takes the square of their number to list them: chunks are counted, which are no fewer."""
-    with source.path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as body:
-        frames, position = 0, body.find(b"ANMF")
-        while position >= 0:
-            frames += 1
-            if frames > MAX_FRAMES:
-                raise _too_many_frames()
-            position = body.find(b"ANMF", position + 4)
-
-
-def _too_many_frames() -> Rejected:
-    message = f"The picture has more than {MAX_FRAMES:,} frames or pages: split it up."
-    return Rejected(message, code="too_many_frames")
+def _check_frames(frames: int) -> None:
+    if frames > MAX_FRAMES:
+        raise Rejected(
+            f"The picture has more than {MAX_FRAMES:,} frames or pages: split it up.", code="too_many_frames"
+        )
 
 
 def _check_size(header: "Image", pixels: int) -> None:

@@ -63,21 +63,11 @@ def process(source: Source) -> Result:
 def _processed(source: Source) -> Result:
     header = _open(source)
     _check_frames(_frames(header))
-    _check_size(header, source.caps.pixels)
-    width, height = header.width, header.height
-    if _field(header, "orientation", 1) in _EXIF_ROTATED:
-        width, height = height, width
-    metadata = {
-        "width": width,
-        "height": height,
-        "format": source.media_type.removeprefix("image/"),
-        "frames": _frames(header),
-        "hasAlpha": bool(header.hasalpha()),
-        **exif.metadata({name: _exif_text(header, name) for name in exif.FIELDS}),
-    }
+    metadata = _described(header, source)
     if _field(header, "heif-compression", "av1") != "av1":
         return Result(metadata={**metadata, "decoded": False})
 
+    _check_size(header, source.caps.pixels)
     picture = _upright_in_srgb(_shrunk(header, source))
     thumbnail = picture.thumbnail_image(THUMBNAIL_SIDE, height=THUMBNAIL_SIDE, size="down").copy_memory()
     if colour := _dominant_colour(thumbnail):
@@ -92,11 +82,26 @@ def _processed(source: Source) -> Result:
     )
 
 
+def _described(header: "Image", source: Source) -> dict[str, Any]:
+    """What the header says, the measures as they are to be seen."""
+    width, height = header.width, header.height
+    if _field(header, "orientation", 1) in _EXIF_ROTATED:
+        width, height = height, width
+    return {
+        "width": width,
+        "height": height,
+        "format": source.media_type.removeprefix("image/"),
+        "frames": _frames(header),
+        "hasAlpha": bool(header.hasalpha()),
+        **exif.metadata({name: _exif_text(header, name) for name in exif.FIELDS}),
+    }
+
+
 @cache
 def _vips() -> Any:
     """libvips with one thread, without a cache, quiet, and with no way in but the loaders above."""
-    logging.getLogger("pyvips").setLevel(logging.CRITICAL + 1)  # what it warns of is in the files of users
-    os.environ["VIPS_WARNING"] = "0"  # and once more for when Python is gone: any value silences it
+    logging.getLogger("pyvips").setLevel(logging.CRITICAL + 1)  # it warns of what is in users' files
+    os.environ["VIPS_WARNING"] = "off"  # set at all, it silences libvips after that logger is gone
     import pyvips
 
     pyvips.concurrency_set(1)

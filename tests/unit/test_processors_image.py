@@ -570,6 +570,20 @@ class TestHeic:
             "decoded": False,
         }
 
+    def test_it_may_be_of_any_size_as_it_is_not_decoded(
+        self, make: Maker, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(image_module, "MAX_DECODED_BYTES", 1)
+
+        assert make(HEIC, "heic", pixels=1).metadata["width"] == 64
+
+    @pytest.mark.parametrize("media_type", ["heic", "heif"])
+    def test_its_type_may_be_of_the_container(self, make: Maker, media_type: str) -> None:
+        assert make(HEIC, media_type).metadata["format"] == media_type
+
+    def test_a_container_of_av1_is_decoded_whatever_it_is_called(self, make: Maker) -> None:
+        assert make(encoded(plain(16, 16), "avif"), "heif").preview.width == 16
+
     def test_a_broken_one_is_refused(self, make: Maker) -> None:
         assert make.rejection(HEIC[:100], "heic").code == "corrupt_image"
 

@@ -53,6 +53,7 @@ def process(source: Source) -> Result:
     try:
         return _processed(source)
     except (vips.Error, UnicodeDecodeError):  # the latter where a decoder quotes the file in its message
+        vips.vips_lib.vips_error_clear()  # which pyvips then leaves to be part of the next file's
         raise Rejected(
             "The picture cannot be read: it is damaged or incomplete, or written in a rare way. "
             "Upload the original again, or save it as JPEG or PNG and upload that.",
@@ -139,12 +140,11 @@ def _shrunk(header: "Image", source: Source) -> "Image":
 
 def _upright_in_srgb(image: "Image") -> "Image":
     """The picture that both outputs are made from, in memory: red, green, blue, and perhaps alpha."""
+    if image.bands > 4 and image.interpretation != "cmyk":  # the last is taken for alpha, which is the fourth
+        image = image.extract_band(0, n=4)
     profiles = {"output_profile": "srgb"} if image.get_typeof("icc-profile-data") else {}
     fitted = image.thumbnail_image(PREVIEW_SIDE, height=PREVIEW_SIDE, size="down", **profiles)
-    colours = fitted.colourspace("srgb")
-    if colours.bands > 4:  # channels of a TIFF beyond those that can be shown
-        colours = colours.extract_band(0, n=4)
-    return colours.copy_memory()
+    return fitted.colourspace("srgb").copy_memory()
 
 
 def _check_frames(frames: int) -> None:

@@ -1,7 +1,6 @@
 """Images: a thumbnail and a preview, upright, in sRGB, and with nothing in them but the picture."""
 
 import logging
-import os
 import re
 from collections import Counter
 from functools import cache
@@ -100,9 +99,8 @@ def _described(header: "Image", source: Source) -> dict[str, Any]:
 
 @cache
 def _vips() -> Any:
-    """libvips with one thread, without a cache, quiet, and with no way in but the loaders above."""
+    """libvips with one thread, without a cache, quiet, and with no way in but the loaders of `_LOADERS`."""
     logging.getLogger("pyvips").setLevel(logging.CRITICAL + 1)  # it warns of what is in users' files
-    os.environ["VIPS_WARNING"] = "off"  # set at all, it silences libvips after that logger is gone
     import pyvips
 
     pyvips.concurrency_set(1)
@@ -110,7 +108,7 @@ def _vips() -> Any:
     pyvips.operation_block_set("VipsForeignLoad", True)
     for name in _LOADER_CLASSES:
         pyvips.operation_block_set(f"VipsForeignLoad{name}", False)
-    pyvips.block_untrusted_set(True)
+    pyvips.block_untrusted_set(True)  # closes one of them again, should libvips come to call it unfuzzed
     return pyvips
 
 

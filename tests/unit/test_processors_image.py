@@ -659,6 +659,13 @@ class TestLimits:
         monkeypatch.setattr(image_module, "MAX_DECODED_BYTES", 1200 * bytes_per_pixel - 1)
         assert "1,199 are allowed" in make.rejection(body, kind).message
 
+    def test_an_animation_is_held_twice(self, make: Maker, monkeypatch: pytest.MonkeyPatch) -> None:
+        roll = pyvips.Image.arrayjoin([plain(40, 30, colour) for colour in (RED, GREEN)], across=1)
+        body = encoded(roll, "webp", page_height=30)
+
+        monkeypatch.setattr(image_module, "MAX_DECODED_BYTES", 1200 * 8 - 1)
+        assert make.rejection(body, "webp").code == "too_many_pixels"
+
     @pytest.mark.parametrize("kind", ["jpeg", "png"])
     def test_one_that_goes_line_by_line_has_not(
         self, make: Maker, monkeypatch: pytest.MonkeyPatch, kind: str
@@ -819,6 +826,36 @@ class TestLoaders:
         body = encoded(noise(700, 700), "jpeg")
 
         assert all(one.bodies == other.bodies for one, other in pairwise(make(body) for _ in range(3)))
+
+
+WITHOUT_ROOM = """
+import resource, sys
+from pathlib import Path
+from chalicelib.processors.image import process
+from tests.unit.sources import source
+
+directory = Path(sys.argv[1])
+picture = source(directory, (directory / "good").read_bytes(), "picture", "image/png")
+resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
+resource.setrlimit(resource.RLIMIT_AS, (2**30, 2**30))
+print(process(picture).metadata["width"])
+"""
+
+
+def test_what_goes_line_by_line_is_put_down_nowhere(tmp_path: Path) -> None:
+    """What is not read in order, libvips would unpack to a file of its own from 100 MB of pixels on."""
+    (tmp_path / "good").write_bytes(png(7_000, 5_000))
+
+    child = subprocess.run(
+        [sys.executable, "-c", WITHOUT_ROOM, str(tmp_path)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+    assert (child.stdout, child.stderr) == ("7000\n", "")
 
 
 IN_A_CHILD = """

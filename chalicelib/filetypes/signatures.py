@@ -10,8 +10,10 @@ Container = Callable[[bytes], str | None]
 MAX_JUNK_BYTES = 1024
 """What readers of PDF skip before its header (Adobe's PDF Reference 1.7, appendix H, note 13)."""
 
+# What is looked at within the head, whatever a file claims to hold.
 MAX_BRANDS = 64
-MAX_ENTRIES = 256
+MAX_ENTRIES = 100
+MAX_TRACKS_BYTES = 8 * 1024
 
 OLE = "application/x-ole-storage"
 ZIP = "application/zip"
@@ -144,7 +146,9 @@ _PDF_OBJECT = re.compile(rb"^\d+ \d+ obj\b", re.MULTILINE)
 def _is_late_pdf(head: bytes, *, is_text: bool) -> bool:
     """A header behind some junk; in text, there must be an object as well, and not only talk of one."""
     found = _PDF_HEADER.search(head, 0, MAX_JUNK_BYTES + len("%PDF-1.7"))
-    return found is not None and (not is_text or _PDF_OBJECT.search(head, found.end()) is not None)
+    return found is not None and (
+        not is_text or _PDF_OBJECT.search(head, found.end(), found.end() + MAX_JUNK_BYTES) is not None
+    )
 
 
 def _riff(head: bytes) -> str | None:
@@ -193,7 +197,7 @@ _CODEC_ID = re.compile(rb"\x86[\x80-\xbf]([AV])_")
 
 def _matroska(head: bytes) -> str:
     """By DocType and, of the tracks, the CodecID (RFC 9559, section 5.1.4.1.21)."""
-    kinds = set(_CODEC_ID.findall(head))
+    kinds = set(_CODEC_ID.findall(head, 0, MAX_TRACKS_BYTES))
     subtype = "webm" if _DOC_TYPE_WEBM.search(head, 0, 128) else "x-matroska"
     return f"{'audio' if kinds == {b'A'} else 'video'}/{subtype}"
 

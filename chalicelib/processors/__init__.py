@@ -1,11 +1,12 @@
 """The processors, one module a family: bytes in, outputs and metadata out. None of them talks to AWS."""
 
-from chalicelib.processors import data, other, text
+from chalicelib.processors import data, other, pdf, text
 from chalicelib.processors.base import Caps, Event, Output, Processor, Result, Source
 
 __all__ = ["REGISTRY", "Caps", "Event", "Output", "Processor", "Result", "Source"]
 
 REGISTRY: dict[str, Processor] = {
+    "pdf": pdf.process,
     "data": data.process,
     "text": text.process,
     "other": other.process,

@@ -184,7 +184,7 @@ def _drawn(page: "PdfPage") -> "pyvips.Image":
         raise _NoSize
     scale = min(PREVIEW_PIXELS / max(size), MAX_SCALE)
     width, height = (max(1, round(length * scale)) for length in size)
-    bitmap = PdfBitmap.new_native(width, height, raw.FPDFBitmap_BGR, rev_byteorder=True)
+    bitmap = PdfBitmap.new_native(width, height, raw.FPDFBitmap_BGR)
     with closing(bitmap):
         bitmap.fill_rect((255, 255, 255, 255), 0, 0, width, height)
         flags = raw.FPDF_ANNOT | raw.FPDF_REVERSE_BYTE_ORDER | raw.FPDF_RENDER_LIMITEDIMAGECACHE

@@ -93,6 +93,13 @@ class TestText:
         assert cut.metadata["textTruncated"] is True
         assert (cut.metadata["pages"], cut.metadata["characters"]) == (3, 10)
 
+    def test_what_grows_when_it_is_composed_is_cut_as_well(
+        self, processed: Process, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(pdf_module, "MAX_CHARACTERS", 3)
+
+        assert text_of(processed(with_lines("\u0958\u0958", "x"))) == "\u0915\u093c\u0915\f"
+
     def test_pages_by_the_hundred(self, processed: Process) -> None:
         result = processed(with_lines(*(f"page {number}" for number in range(300))), pages=300)
 
@@ -245,14 +252,22 @@ class TestDamage:
             processed(body)
         assert caught.value.code == "corrupt_pdf"
 
-    def test_of_missing_pages_the_others_are_read(self, processed: Process) -> None:
-        result = processed(
-            with_lines("one", "two").replace(b"/Count 2/Kids[8 0 R", b"/Count 3/Kids[99 0 R 8 0 R")
-        )
+    @pytest.mark.parametrize(
+        ("kids", "expected", "outputs"),
+        [
+            (b"8 0 R 99 0 R 10 0 R", "one\f\ftwo", ["text.txt", "preview.jpg", "thumbnail.webp"]),
+            (b"99 0 R 8 0 R 10 0 R", "\fone\ftwo", ["text.txt"]),
+        ],
+    )
+    def test_of_missing_pages_the_others_are_read(
+        self, processed: Process, kids: bytes, expected: str, outputs: list[str]
+    ) -> None:
+        body = with_lines("one", "two").replace(b"/Count 2/Kids[8 0 R 10 0 R]", b"/Count 3/Kids[%s]" % kids)
+        result = processed(body)
 
-        assert text_of(result) == "\fone\ftwo"
+        assert text_of(result) == expected
         assert result.metadata["damaged"] is True
-        assert [output.name for output in result.outputs] == ["text.txt"]
+        assert [output.name for output in result.outputs] == outputs
 
     def test_a_wrong_table_of_objects_is_made_anew(self, processed: Process) -> None:
         assert text_of(processed(with_lines("one").replace(b"0000000015", b"0000000099"))) == "one"

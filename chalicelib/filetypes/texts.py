@@ -118,7 +118,7 @@ def _unmarked_utf16(head: bytes) -> bytes | None:
     sample = head[:SAMPLE_BYTES]
     for upper, encoding in ((1, "utf-16-le"), (0, "utf-16-be")):
         zeros = sample[upper::2].count(0)
-        if len(sample) >= 8 and zeros * 4 >= len(sample) // 2 * 3 and 0 not in sample[1 - upper :: 2]:
+        if len(sample) >= 8 and zeros * 4 >= len(sample) // 2 * 3:
             text = _utf8(head, encoding)
             if not any(map(text.__contains__, _CONTROL)):
                 return text

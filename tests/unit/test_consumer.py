@@ -26,8 +26,8 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     contents: list[str] = []
 
     def process(source: Source) -> Result:
-        contents.append(source.body.decode())
-        if source.body.startswith(b"bad"):
+        contents.append(source.read().decode())
+        if source.read().startswith(b"bad"):
             raise OSError("disk full")
         return Result()
 

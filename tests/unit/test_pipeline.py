@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from chalicelib import pipeline, storage
+from chalicelib import pipeline, scratch, storage
 from chalicelib.errors import NotFound, RetryLater, WaybillError
 from chalicelib.filetypes import HEAD_BYTES
 from chalicelib.jobs import Job, Status
@@ -193,17 +193,17 @@ class TestLargerThanLight:
         assert flow.run(flow.new_key("notes.txt"), OLD).outputs
         assert not flow.run(flow.new_key("notes.txt"), OLD + b"!").outputs
 
-    def test_what_is_held_at_a_time_is_bounded(self, flow: Flow, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_what_is_on_disk_at_a_time_is_bounded(self, flow: Flow, monkeypatch: pytest.MonkeyPatch) -> None:
         held: list[int] = []
 
         def process(source: Source) -> Result:
-            held.append(pipeline._memory()._held)
-            return Result(metadata={"size": len(source.body)})
+            held.append(scratch._room()._held)
+            return Result(metadata={"size": len(source.read())})
 
         processing(monkeypatch, process)
         flow.run(flow.new_key("notes.txt"), OLD)
         assert held == [len(OLD)]
-        assert pipeline._memory()._held == 0
+        assert scratch._room()._held == 0
 
 
 class TestMessagesThatComeLate:
@@ -433,7 +433,7 @@ class TestAnotherWorker:
                 flow.clock.advance(flow.settings.lease_seconds + 1)
                 quick.append(flow.job(key))
                 quick.append(work_on(flow, key))
-            return Result(metadata={"size": len(source.body)})
+            return Result(metadata={"size": len(source.read())})
 
         processing(monkeypatch, process)
         with pytest.raises(RetryLater):  # its copy finds the file gone; the message will find the job ended
@@ -507,7 +507,7 @@ class TestANewerUploadMidway:
 
         def process(source: Source) -> Result:
             result = real(source)
-            if source.body == OLD:  # the first run is still at it when the second has come and gone
+            if source.read() == OLD:  # the first run is still at it when the second has come and gone
                 flow.clock.advance(1)
                 flow.upload(key, NEW)
                 work_on(flow, key)

@@ -151,7 +151,7 @@ def make(source: Source) -> Result:
             Output("small.txt", "text/plain; charset=utf-8", b"from memory"),
             Output("big.bin", "application/octet-stream", source.scratch / "big"),
         ],
-        events=[Event("a", 0, '{"n": 1.10, "t": "é\\n\\ud83d"}'), Event(None, 1, None, "big.bin")],
+        events=[Event("a", 0, '{"n": 1.10, "t": "é\u2028"}'), Event(None, 1, None, "big.bin")],
     )
 
 

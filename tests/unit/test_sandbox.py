@@ -99,7 +99,7 @@ class TestAnHonestProcessor:
             b"from a file",
         ]
         assert list(result.events) == [
-            Event("a", 0, '{"n": 1.10, "t": "é\\n\\ud83d"}'),
+            Event("a", 0, '{"n": 1.10, "t": "é\u2028"}'),
             Event(None, 1, None, "big.bin"),
         ]
         assert result.events[1] == list(result.events)[1]

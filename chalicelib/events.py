@@ -8,11 +8,11 @@ import json
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
-from functools import lru_cache
 from typing import Any
 
 from chalicelib import clients, items
 from chalicelib.jobs import Job
+from chalicelib.once import once
 from chalicelib.processors import Event
 from chalicelib.settings import Settings
 
@@ -24,7 +24,7 @@ MAX_PK_BYTES = 1024
 _SEQUENCER_WIDTH = 64
 
 
-@lru_cache(maxsize=1)
+@once
 def _writers() -> ThreadPoolExecutor:
     """Of its own, beside the pool that works on a batch: a pool that waits for itself would stand still."""
     return ThreadPoolExecutor(WRITERS, thread_name_prefix="events")

@@ -2,18 +2,18 @@
 
 from collections.abc import Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
-from functools import lru_cache
 from typing import Any
 
 from chalicelib import storage
 from chalicelib.jobs import Job
+from chalicelib.once import once
 from chalicelib.processors import Output
 from chalicelib.settings import Settings
 
 WRITERS = 8
 
 
-@lru_cache(maxsize=1)
+@once
 def _writers() -> ThreadPoolExecutor:
     """Of its own, beside the pool that works on a batch: a pool that waits for itself would stand still."""
     return ThreadPoolExecutor(WRITERS, thread_name_prefix="outputs")

@@ -31,13 +31,13 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, NoReturn
 
 from chalicelib import frames
 from chalicelib.errors import DecodeFailed, DecodeStalled, NoTurn, Rejected, Unavailable
 from chalicelib.eventfile import EventFile
+from chalicelib.once import once
 from chalicelib.processors.base import Output, Result, Source
 from chalicelib.telemetry import log
 
@@ -88,7 +88,7 @@ def wall_seconds(cpu_seconds: int) -> float:
     return max(1.5 * cpu_seconds, cpu_seconds + 2.0)
 
 
-@lru_cache(maxsize=1)
+@once
 def _pool(memory_bytes: int) -> "Pool":
     pool = Pool(children_at_once(), memory_bytes)
     atexit.register(pool.close)
@@ -125,7 +125,7 @@ class Pool:
                 except DecodeFailed as error:
                     if error.code == DecodeStalled.code:
                         raise
-                    # It may have been the files before this one.
+                    # It may have been the files before this one, or something while it was idle.
                     log("sandbox.second_try", reason=error.code, files=warm.files)
                     job.begin_again()
             return self._run(Child(self._registry, self._memory_bytes), job)
@@ -152,14 +152,8 @@ class Pool:
                 self._changed.notify()
 
     def _warm_child(self) -> "Child | None":
-        while True:
-            with self._changed:
-                if not self._idle:
-                    return None
-                child = self._idle.pop()
-            if child.is_alive():
-                return child
-            child.end()
+        with self._changed:
+            return self._idle.pop() if self._idle else None
 
     def _run(self, child: "Child", job: "_Job") -> Result:
         sound = False

@@ -9,12 +9,12 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Protocol
 
 from chalicelib.budget import Budget
+from chalicelib.once import once
 from chalicelib.settings import MiB
 
 PREFIX = "waybill-job-"
@@ -60,7 +60,7 @@ def place(size: int, begin_by: float = math.inf) -> Iterator[Place]:
         yield Place(Path(made, "original"), scratch)
 
 
-@lru_cache(maxsize=1)
+@once
 def _room() -> Budget:
     remove_leftovers()
     return Budget(ROOM)

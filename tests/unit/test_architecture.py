@@ -50,6 +50,7 @@ LAYERS = (
         "frames",
         "items",
         "jsontext",
+        "once",
         "processors",
         "settings",
         "sigv4_post",

@@ -192,6 +192,8 @@ def answer_from_elsewhere(source: Source, what: str) -> None:
         (made / "outputs").symlink_to(elsewhere)
     elif what == "events":
         (made / "events").symlink_to(elsewhere / "events")
+    elif what == "pipe":
+        os.mkfifo(made / "events")
     outputs = [{"name": "a.txt" if what != "nothing" else "no.txt", "contentType": "text/plain"}]
     answer(source, json.dumps({"outcome": "result", "metadata": {}, "outputs": outputs}))
 

@@ -378,8 +378,8 @@ class TestALie:
     def test_an_output_that_is_no_file(self, do: Do, pool: Pool, behaviour: str) -> None:
         assert is_a_lie(do, pool, behaviour)
 
-    @pytest.mark.parametrize("what", ["outputs", "events", "nothing"])
-    def test_links_in_the_place_of_what_is_looked_for(self, do: Do, pool: Pool, what: str) -> None:
+    @pytest.mark.parametrize("what", ["outputs", "events", "pipe", "nothing"])
+    def test_something_else_in_the_place_of_what_is_looked_for(self, do: Do, pool: Pool, what: str) -> None:
         assert is_a_lie(do, pool, f"answer_from_elsewhere {what}")
 
     @pytest.mark.parametrize(

@@ -50,7 +50,6 @@ FILES_PER_CHILD = 200
 
 MAX_ANSWER_BYTES = 1024 * 1024
 MAX_METADATA_BYTES = 64 * 1024
-MAX_OUTPUTS = 1_000
 
 _LOOK_EVERY = 0.5  # seconds: the socket does not end with a child that has left a process of its own behind
 _LAST_BREATH = 1.0  # seconds between the end of the socket and that of the process
@@ -311,7 +310,7 @@ class _Job:
         metadata, listed = answer.get("metadata"), answer.get("outputs")
         if not isinstance(metadata, dict) or len(json.dumps(metadata)) > MAX_METADATA_BYTES:
             raise _lie("metadata")
-        if not isinstance(listed, list) or len(listed) > MAX_OUTPUTS:
+        if not isinstance(listed, list):
             raise _lie("outputs")
         outputs = [self._output(entry) for entry in listed]
         names = {output.name for output in outputs}

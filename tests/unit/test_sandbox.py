@@ -298,7 +298,6 @@ LIES = {
     "a lot of metadata": {"outcome": "result", "metadata": {"a": "x" * 65_536}, "outputs": []},
     "no outputs": {"outcome": "result", "metadata": {}},
     "outputs that are none": {"outcome": "result", "metadata": {}, "outputs": ["a"]},
-    "too many outputs": {"outcome": "result", "metadata": {}, "outputs": [{}] * 1_001},
     "a rejection without a code": {"outcome": "rejected", "message": "m", "details": {}},
     "a code that is none": {"outcome": "rejected", "code": "a b", "message": "m", "details": {}},
     "a rejection without a message": {"outcome": "rejected", "code": "a", "message": "", "details": {}},

@@ -65,7 +65,7 @@ def _event(line: bytes) -> Event:
         fields = json.loads(line.decode("ascii"))
     except RecursionError:
         raise ValueError("nested like no event") from None
-    if not isinstance(fields, list) or len(fields) != 4:
+    if not isinstance(fields, list):
         raise ValueError("no event")
     event_id, index, text, output = fields
     if not (event_id is None or isinstance(event_id, str)) or type(index) is not int or index < 0:

@@ -57,6 +57,12 @@ def spin(_: Source) -> None:
         pass
 
 
+def compute(_: Source, seconds: str) -> None:
+    end = time.process_time() + float(seconds)
+    while time.process_time() < end:
+        pass
+
+
 def spin_in_c(_: Source) -> None:
     sum(range(10**15))
 
@@ -217,6 +223,7 @@ BEHAVIOURS: dict[str, Callable[..., object]] = {
         tell,
         sleep,
         spin,
+        compute,
         spin_in_c,
         ignore_alarms,
         segfault,

@@ -5,13 +5,15 @@ when it raises; only one with `ReportBatchItemFailures` looks at what is returne
 right under both, records that are done are deleted here, and then the handler raises for those that are not.
 """
 
+import math
 import random
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
-from chalicelib import messages, pipeline
+from chalicelib import messages, pipeline, sandbox
 from chalicelib.errors import RetryLater, Unavailable
 from chalicelib.messages import BATCH, BadMessage, Message
 from chalicelib.settings import Settings
@@ -21,6 +23,12 @@ AT_ONCE = 1
 """Seconds: what no retry can help goes to the dead-letter queue by the short way."""
 
 UNEXPECTED = 30
+
+MARGIN = 10.0
+"""Seconds that are kept back for what comes behind the decoding: outputs, events, the end of the job."""
+
+LEAST = 5.0
+"""Seconds in which files may begin, however little time the function has: or else none would ever."""
 
 
 class BatchIncomplete(Unavailable):
@@ -34,13 +42,18 @@ def _workers() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(BATCH, thread_name_prefix="consume")
 
 
-def consume(settings: Settings, event: Mapping[str, Any]) -> None:
+def consume(
+    settings: Settings, event: Mapping[str, Any], seconds_left: Callable[[], float] = lambda: math.inf
+) -> None:
     """
     Raises:
         BatchIncomplete: after every record has had its turn, if any of them has to come again.
     """
     records = event["Records"]
-    delays = list(_workers().map(lambda record: _work_on(settings, record), records))
+    begin_by = time.monotonic() + max(
+        LEAST, seconds_left() - MARGIN - sandbox.wall_seconds(settings.decode_seconds)
+    )
+    delays = list(_workers().map(partial(_work_on, settings, begin_by), records))
     again = [(record, delay) for record, delay in zip(records, delays, strict=True) if delay is not None]
     if not again:
         return
@@ -50,10 +63,10 @@ def consume(settings: Settings, event: Mapping[str, Any]) -> None:
     raise BatchIncomplete(f"{len(again)} of {len(records)} messages have to come again.")
 
 
-def _work_on(settings: Settings, record: Mapping[str, Any]) -> int | None:
+def _work_on(settings: Settings, begin_by: float, record: Mapping[str, Any]) -> int | None:
     """Work on one record; None when it is done, else the seconds after which to try again."""
     try:
-        pipeline.run(settings, Message.parse(record["body"], settings.bucket))
+        pipeline.run(settings, Message.parse(record["body"], settings.bucket), begin_by)
     except BadMessage as error:
         log("message.bad", messageId=record["messageId"], reason=error.message)
         return AT_ONCE

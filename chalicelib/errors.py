@@ -95,6 +95,26 @@ class Rejected(WaybillError):
     code = "rejected"
 
 
+class DecodeFailed(WaybillError):
+    """A decoder did not survive the file, and would not the next time: the job ends FAILED."""
+
+    status = 422
+    code = "decode_crashed"
+
+
+class DecodeStalled(DecodeFailed):
+    """A decoder did not come to an end, and it may have been for want of the machine's time or memory."""
+
+    code = "decode_timeout"
+    retryable = True
+
+
+class NoTurn(Unavailable):
+    """There was no room to begin in time: nothing was tried, and it counts as no attempt."""
+
+    code = "no_turn"
+
+
 class Superseded(WaybillError):
     """A newer upload lies on the key: this run has nothing left to do, its successor has its own message."""
 

@@ -8,11 +8,11 @@ import json
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
-from functools import lru_cache, partial
 from typing import Any
 
 from chalicelib import clients, items
 from chalicelib.jobs import Job
+from chalicelib.once import once
 from chalicelib.processors import Event
 from chalicelib.settings import Settings
 
@@ -24,7 +24,7 @@ MAX_PK_BYTES = 1024
 _SEQUENCER_WIDTH = 64
 
 
-@lru_cache(maxsize=1)
+@once
 def _writers() -> ThreadPoolExecutor:
     """Of its own, beside the pool that works on a batch: a pool that waits for itself would stand still."""
     return ThreadPoolExecutor(WRITERS, thread_name_prefix="events")
@@ -34,10 +34,13 @@ def store(settings: Settings, job: Job, events: Sequence[Event], outputs: dict[s
     """Write each event, unless the table has a later version of it.
 
     `outputs` maps the name of an output to its S3 key, for events that are kept by reference. Within one file
-    the last event of an id wins.
+    the last event of an id wins. The events may lie on disk: they are gone through twice, and none is kept.
     """
-    latest = {_pk(job, event, many=len(events) > 1): event for event in events}
-    write = partial(_write, settings, job, outputs)
+    latest = {_pk(job, event, many=len(events) > 1): number for number, event in enumerate(events)}
+
+    def write(pk: str, number: int) -> None:
+        _write(settings, job, outputs, pk, events[number])
+
     for _ in _writers().map(write, latest.keys(), latest.values()):
         pass
 
@@ -54,6 +57,12 @@ def version_of(job: Job) -> str:
     return f"{job.uploaded_at}#{job.sequencer.ljust(_SEQUENCER_WIDTH, '0')}"
 
 
+def _data(event: Event) -> dict[str, Any]:
+    """The attribute that holds the event: its numbers to the last digit, and `null` a value like others."""
+    value = json.loads(event.json or "null", parse_float=Decimal, parse_int=Decimal)
+    return items.to_item({"data": value}) or {"data": {"NULL": True}}
+
+
 def _write(settings: Settings, job: Job, outputs: dict[str, str], pk: str, event: Event) -> None:
     version = version_of(job)
     values: dict[str, Any] = {
@@ -64,14 +73,10 @@ def _write(settings: Settings, job: Job, outputs: dict[str, str], pk: str, event
         "sourceKey": job.source_key,
         "uploadedAt": job.uploaded_at,
     }
-    value = None if event.json is None else json.loads(event.json, parse_float=Decimal, parse_int=Decimal)
-    if event.output is None:
-        values["data"] = value
+    if event.output is not None:
+        item = items.to_item(values | {"dataRef": {"bucket": settings.bucket, "key": outputs[event.output]}})
     else:
-        values["dataRef"] = {"bucket": settings.bucket, "key": outputs[event.output]}
-    item = items.to_item(values)
-    if event.output is None and value is None:
-        item["data"] = {"NULL": True}  # the event is the JSON `null`
+        item = items.to_item(values) | _data(event)
     dynamodb = clients.dynamodb()
     try:
         dynamodb.put_item(

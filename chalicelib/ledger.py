@@ -174,16 +174,17 @@ class Ledger:
             raise LeaseLost(f"Job {claimed.job_id} is no longer this worker's.")
         return job
 
-    def release(self, claimed: Job, error: dict[str, str] | None = None) -> bool:
+    def release(self, claimed: Job, error: dict[str, str] | None = None, *, tried: bool = True) -> bool:
         """Give the lease back, so that the next claim need not wait for it to run out.
 
+        Where nothing was `tried`, the claim counts as no attempt, and leaves the last one's error.
         False where it was not this worker's any more: the job has ended, or is another's.
         """
         _, released = self._update(
             claimed.owner,
             claimed.job_id,
             condition="lease = :lease AND #status = :processing",
-            assign={"leaseUntil": 0, "error": error},
+            assign={"leaseUntil": 0} | ({"error": error} if tried else {"attempts": claimed.attempts - 1}),
             values={":lease": claimed.lease, ":processing": Status.PROCESSING},
         )
         return released

@@ -10,28 +10,26 @@ sweep can see that something is unfinished, so that a crash between any two step
 announcement.
 """
 
+import math
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import lru_cache
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
-from chalicelib import events, keys, notifications, storage
-from chalicelib.budget import Budget
-from chalicelib.errors import LeaseLost, NotFound, Rejected, RetryLater, Superseded, WaybillError
+from chalicelib import events, keys, notifications, outputs, sandbox, scratch, storage
+from chalicelib.errors import LeaseLost, NotFound, NoTurn, Rejected, RetryLater, Superseded, WaybillError
 from chalicelib.filetypes import HEAD_BYTES, OTHER, FileType, detect
 from chalicelib.jobs import Ending, Job, Status
 from chalicelib.ledger import Claim, Ledger, open_ledger
 from chalicelib.messages import Message
 from chalicelib.processors import REGISTRY, Caps, Result, Source
-from chalicelib.settings import MiB, Settings
+from chalicelib.scratch import Place
+from chalicelib.settings import Settings
 from chalicelib.storage import Original
 from chalicelib.telemetry import log, owner_hash
 
-MEMORY_BUDGET = 96 * MiB
-"""Of originals held by the records of one batch; what is made of them takes several times as much."""
+NO_TURN = 5
+"""Seconds after which to come again where there was no room to begin."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,16 +43,14 @@ class Outcome:
     error: dict[str, str] | None = None
 
 
-@lru_cache(maxsize=1)
-def _memory() -> Budget:
-    return Budget(MEMORY_BUDGET)
-
-
-def run(settings: Settings, message: Message) -> None:
+def run(settings: Settings, message: Message, begin_by: float = math.inf) -> None:
     """Work on the job of a message until it has ended, or say why it has not.
 
+    A file that nobody could begin with until `begin_by`, a moment of `time.monotonic()`, is left as it was.
+
     Raises:
-        RetryLater: another worker holds the lease, or the attempt failed and there are more to come.
+        RetryLater: another worker holds the lease, there was no room to begin, or the attempt failed and
+            there are more to come.
     """
     ledger = open_ledger(settings)
     claim, job = ledger.claim(message.owner, message.job_id, message.etag)
@@ -67,13 +63,13 @@ def run(settings: Settings, message: Message) -> None:
     elif claim is Claim.DELETED:
         storage.remove_ended(settings, job.owner, job.job_id)
     else:
-        work(settings, ledger, job)
+        work(settings, ledger, job, begin_by)
 
 
-def work(settings: Settings, ledger: Ledger, job: Job) -> None:
+def work(settings: Settings, ledger: Ledger, job: Job, begin_by: float) -> None:
     """One attempt at a claimed job."""
     try:
-        end(settings, ledger, job)
+        end(settings, ledger, job, begin_by)
     except Superseded as error:
         step_aside(settings, ledger, job, error)
     except LeaseLost:
@@ -81,17 +77,23 @@ def work(settings: Settings, ledger: Ledger, job: Job) -> None:
         _clear_if_deleted(settings, ledger, job)
 
 
-def end(settings: Settings, ledger: Ledger, job: Job) -> None:
+def end(settings: Settings, ledger: Ledger, job: Job, begin_by: float) -> None:
     """Bring a claimed job to its end, which is FAILED where this was the last attempt and it failed.
 
     Raises:
-        RetryLater: the attempt failed and there are more to come.
+        RetryLater: there was no room to begin, or the attempt failed and there are more to come.
         LeaseLost, Superseded: the job is another worker's, or a newer upload's, by now.
     """
+    processed_here = job.size <= settings.light_limit_bytes
     try:
-        finish(settings, ledger, job, attempt(settings, job))
+        with scratch.place(job.size if processed_here else 0, begin_by) as place:
+            finish(settings, ledger, job, attempt(settings, job, place, begin_by))
     except (LeaseLost, Superseded):
         raise
+    except NoTurn as error:
+        log("job.no_turn", jobId=job.job_id)
+        ledger.release(job, tried=False)
+        raise RetryLater(error.message, after=NO_TURN) from error
     except Exception as error:
         reason = _reason(error)
         log("job.attempt_failed", jobId=job.job_id, attempt=job.attempts, error=repr(error))
@@ -124,8 +126,11 @@ def _clear_if_deleted(settings: Settings, ledger: Ledger, lost: Job) -> None:
         storage.remove_ended(settings, lost.owner, lost.job_id)
 
 
-def attempt(settings: Settings, job: Job) -> Outcome:
-    """Validate, detect, process: everything that may fail on account of the file itself."""
+def attempt(settings: Settings, job: Job, place: Place, begin_by: float) -> Outcome:
+    """Validate, detect, process: everything that may fail on account of the file itself.
+
+    The original is read once. What is made of it lies in `place`, until the job has ended.
+    """
     if job.attempts > settings.max_attempts:
         return _exhausted(settings, job)
     original: Original | None = None
@@ -133,16 +138,15 @@ def attempt(settings: Settings, job: Job) -> Outcome:
     try:
         original = storage.open_original(settings, job)
         validate(settings, original)
+        head = original.body.read(HEAD_BYTES)
+        file_type = detect(head, job.filename)
+        admit(settings, file_type)
         if original.size > settings.light_limit_bytes:
-            file_type = detect(original.body.read(HEAD_BYTES), job.filename)
-            admit(settings, file_type)
             return Outcome(Status.COMPLETED, original, FileType(OTHER.family, file_type.media_type))
-        with _memory().hold(original.size):
-            body = original.body.read()
-            file_type = detect(body[:HEAD_BYTES], job.filename)
-            admit(settings, file_type)
-            result = process(settings, job, file_type, body)
-        return Outcome(Status.COMPLETED, original, file_type, result)
+        place.receive(head, original.body)
+        return Outcome(
+            Status.COMPLETED, original, file_type, process(settings, job, file_type, place, begin_by)
+        )
     except Rejected as error:
         return Outcome(Status.REJECTED, original, file_type, error=_reason(error))
     except NotFound as error:
@@ -187,26 +191,38 @@ def admit(settings: Settings, file_type: FileType) -> None:
     Raises:
         Rejected: `type_not_allowed`.
     """
-    if not settings.allows_type(file_type.media_type):
-        raise Rejected(
-            f"The file is {file_type.media_type}; allowed are: {', '.join(settings.allowed_types)}.",
-            code="type_not_allowed",
-        )
+    for taken, allowed in (
+        (settings.allows_type(file_type.media_type), settings.allowed_types),
+        (settings.allows_family(file_type.family), settings.allowed_families),
+    ):
+        if not taken:
+            raise Rejected(
+                f"The file is {file_type.media_type}; allowed are: {', '.join(allowed)}.",
+                code="type_not_allowed",
+            )
 
 
-def process(settings: Settings, job: Job, file_type: FileType, body: bytes) -> Result:
+def process(settings: Settings, job: Job, file_type: FileType, place: Place, begin_by: float) -> Result:
     """Have the family's processor make what it makes of the file.
 
     Raises:
         Rejected: the processor does not accept the file.
+        DecodeFailed: the processor did not survive it.
+        NoTurn: it could not begin in time.
     """
-    caps = Caps(settings.max_events, settings.max_rows, settings.max_pixels, settings.max_pages)
-    with TemporaryDirectory(prefix="waybill-") as directory:
-        original = Path(directory, "original")
-        original.write_bytes(body)
-        scratch = Path(directory, "scratch")
-        scratch.mkdir()
-        return REGISTRY[file_type.family](Source(original, job.filename, file_type.media_type, scratch, caps))
+    return sandbox.run(
+        file_type.family if file_type.family in REGISTRY else OTHER.family,
+        Source(
+            place.original,
+            job.filename,
+            file_type.media_type,
+            place.scratch,
+            Caps(settings.max_events, settings.max_rows, settings.max_pixels, settings.max_pages),
+        ),
+        cpu_seconds=settings.decode_seconds,
+        memory_bytes=settings.decode_memory_bytes,
+        begin_by=begin_by,
+    )
 
 
 def finish(settings: Settings, ledger: Ledger, job: Job, outcome: Outcome) -> None:
@@ -219,12 +235,9 @@ def finish(settings: Settings, ledger: Ledger, job: Job, outcome: Outcome) -> No
     if outcome.original is not None:
         key = storage.final_key(_final_prefix(settings, outcome.status), job)
         storage.copy(settings, job, outcome.original, key)
-    outputs = [
-        storage.put_output(settings, job, output.name, output.content_type, output.body)
-        for output in outcome.result.outputs
-    ]
+    made = outputs.store(settings, job, outcome.result.outputs)
     if outcome.result.events:
-        events.store(settings, job, outcome.result.events, {o["name"]: o["key"] for o in outputs})
+        events.store(settings, job, outcome.result.events, {output["name"]: output["key"] for output in made})
     ended = ledger.finish(
         job,
         Ending(
@@ -232,7 +245,7 @@ def finish(settings: Settings, ledger: Ledger, job: Job, outcome: Outcome) -> No
             key=key,
             content_type=outcome.original.content_type if outcome.original else None,
             detected_type=outcome.file_type.media_type if outcome.file_type else None,
-            outputs=outputs,
+            outputs=made,
             metadata=outcome.result.metadata,
             error=outcome.error,
         ),

@@ -46,6 +46,9 @@ _PREFIX_SETTINGS = (
 _PREFIX_KIND = "one path segment and a slash, such as uploads/"
 _LONGEST_SHOWN = 80
 
+FAMILIES = ("image", "pdf", "data", "text", "audio", "video", "other")
+"""Of file types; each has a processor at most."""
+
 MIN_SECRET_BYTES = 32
 """What HS256 wants of its key (RFC 7518, section 3.2)."""
 
@@ -85,8 +88,14 @@ class Settings:
     """Of a file, however it comes; in one request S3 takes no more than 5 GiB."""
     allowed_types: tuple[str, ...]
     """Media types, or top-level types such as `image/*`; empty allows all."""
+    allowed_families: tuple[str, ...]
+    """Of what files are by their bytes; empty allows all."""
     light_limit_bytes: int
-    """Above this size the original is never read into memory."""
+    """Above this size the original is not processed here."""
+    decode_seconds: int
+    """Of CPU, for one file."""
+    decode_memory_bytes: int
+    """Of address space, for the process that decodes."""
     lease_seconds: int
     max_attempts: int
     sweep_after_seconds: int
@@ -131,7 +140,10 @@ class Settings:
             expires_in=read.number("EXPIRES_IN", 900, 1, 604_800),
             max_upload_bytes=read.number("MAX_UPLOAD_BYTES", 5 * GiB, 1, 5 * TiB),
             allowed_types=read.types("ALLOWED_TYPES"),
+            allowed_families=read.families("ALLOWED_FAMILIES"),
             light_limit_bytes=read.number("LIGHT_LIMIT_BYTES", 64 * MiB, 1, 512 * MiB),
+            decode_seconds=read.number("DECODE_SECONDS", 10, 1, 600),
+            decode_memory_bytes=read.number("DECODE_MEMORY_BYTES", GiB, 512 * MiB, 64 * GiB),
             lease_seconds=read.number("LEASE_SECONDS", 90, 5, 86_400),
             max_attempts=read.number("MAX_ATTEMPTS", 5, 1, 100),
             sweep_after_seconds=read.number("SWEEP_AFTER_SECONDS", 900, 1, 86_400),
@@ -184,6 +196,9 @@ class Settings:
         family = name.split("/")[0] + "/*"
         return not self.allowed_types or name in self.allowed_types or family in self.allowed_types
 
+    def allows_family(self, family: str) -> bool:
+        return not self.allowed_families or family in self.allowed_families
+
 
 @lru_cache(maxsize=1)
 def get() -> Settings:
@@ -220,6 +235,16 @@ class _Reader:
         kind = "media types with commas between them, such as application/pdf,image/*"
         listed = self._read(name, None, lambda raw: _matching(raw.strip().lower(), _TYPES), kind)
         return tuple(one.strip() for one in listed.split(","))
+
+    def families(self, name: str) -> tuple[str, ...]:
+        def parse(raw: str) -> tuple[str, ...]:
+            return tuple(FAMILIES[FAMILIES.index(one.strip().lower())] for one in raw.split(","))
+
+        if not self._env.get(name):
+            return ()
+        return self._read(
+            name, None, parse, "some of these, with commas between them: " + ", ".join(FAMILIES)
+        )
 
     def choice(self, name: str, choices: tuple[str, ...]) -> str:
         return self._read(

@@ -3,11 +3,14 @@
 import re
 from dataclasses import dataclass
 from datetime import datetime
+from io import SEEK_END, BytesIO
 from typing import TYPE_CHECKING, Any
 
 from chalicelib import clients, keys
 from chalicelib.errors import Conflict, NotFound, Superseded, Unavailable
+from chalicelib.files import open_plain
 from chalicelib.jobs import Job, Upload, timestamp
+from chalicelib.processors import Output
 from chalicelib.settings import GiB, Settings
 
 if TYPE_CHECKING:
@@ -260,8 +263,13 @@ def _copied_back(settings: Settings, job: Job, key: str) -> Any:
         raise
 
 
-def put_output(settings: Settings, job: Job, name: str, content_type: str, body: bytes) -> dict[str, Any]:
+def put_output(settings: Settings, job: Job, output: Output) -> dict[str, Any]:
     """Write one output under its fixed name, and say what a job's `outputs` holds of it."""
-    key = keys.output_key(settings, job.owner, job.job_id, name)
-    clients.s3().put_object(Bucket=settings.bucket, Key=key, Body=body, ContentType=content_type)
-    return {"name": name, "contentType": content_type, "size": len(body), "key": key}
+    key = keys.output_key(settings, job.owner, job.job_id, output.name)
+    with BytesIO(output.body) if isinstance(output.body, bytes) else open_plain(output.body) as body:
+        size = body.seek(0, SEEK_END)
+        body.seek(0)
+        clients.s3().put_object(
+            Bucket=settings.bucket, Key=key, Body=body, ContentLength=size, ContentType=output.content_type
+        )
+    return {"name": output.name, "contentType": output.content_type, "size": size, "key": key}

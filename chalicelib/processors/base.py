@@ -1,6 +1,6 @@
 """What a processor takes and what it returns."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -61,7 +61,7 @@ class Result:
     metadata: dict[str, Any] = field(default_factory=dict)
     """What JSON can say, numbers as `int` or `float`; it becomes part of the job."""
     outputs: list[Output] = field(default_factory=list)
-    events: list[Event] = field(default_factory=list)
+    events: Sequence[Event] = field(default_factory=list)
 
 
 Processor = Callable[[Source], Result]

@@ -30,15 +30,39 @@ LAYERS = (
     },
     {"multipart"},
     {"auth", "intake", "openapi", "pipeline", "uploads", "webhooks"},
-    {"answers", "declared", "events", "ledger", "messages", "notifications", "storage"},
-    {"clients", "jobs", "jwks", "keys", "processors", "schemas"},
-    {"budget", "conditional", "filetypes", "items", "jsontext", "settings", "sigv4_post", "telemetry"},
+    {"outputs"},
+    {
+        "answers",
+        "declared",
+        "events",
+        "ledger",
+        "messages",
+        "notifications",
+        "sandbox",
+        "sandbox_child",
+        "scratch",
+        "storage",
+    },
+    {"budget", "clients", "eventfile", "jobs", "jwks", "keys", "schemas"},
+    {
+        "conditional",
+        "files",
+        "filetypes",
+        "frames",
+        "items",
+        "jsontext",
+        "once",
+        "processors",
+        "settings",
+        "sigv4_post",
+        "telemetry",
+    },
     {"errors", "sigv4"},
 )
 """From the map down: a module imports from the layers below its own, and from no other."""
 
 AWS = ("boto3", "botocore", "s3transfer", "mypy_boto3")
-SLOW = (*AWS, "charset_normalizer", "cryptography", "fastjsonschema", "jwt")
+SLOW = (*AWS, "charset_normalizer", "cryptography", "fastjsonschema", "jwt", "pypdfium2", "pyvips")
 """What is only imported where it is used: a cold start would pay for it every time."""
 
 
@@ -148,6 +172,16 @@ def test_boto3_is_in_two_modules() -> None:
     }
 
     assert users == {f"{PACKAGE}.clients", f"{PACKAGE}.items"}
+
+
+def test_nothing_needs_shared_memory_nor_unpacks_objects_that_others_packed() -> None:
+    """Lambda has no /dev/shm for `multiprocessing`; and who writes a pickle runs code in its reader."""
+    banned = ("multiprocessing", "_multiprocessing", "_posixshmem", "pickle", "marshal", "shelve")
+    used = {(module, imported.name) for module in OURS for imported in imports(module)}
+
+    assert [pair for pair in used if is_of(pair[1], banned)] == []
+    assert [module for module in OURS if "ProcessPool" in MODULES[module].read_text()] == []
+    assert (f"{PACKAGE}.sandbox", "subprocess") in used
 
 
 @pytest.mark.parametrize("module", OURS)

@@ -1,12 +1,14 @@
 """What may be held at the same time."""
 
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
 import pytest
 
 from chalicelib.budget import Budget
+from chalicelib.errors import NoTurn
 
 SOON = 10  # seconds that a thread is waited for which is free to go
 NEVER = 0.05  # seconds after which one that waits is taken to wait
@@ -83,6 +85,17 @@ def test_what_is_larger_than_the_whole_budget_gets_through_alone() -> None:
         huge.let_go()
         assert next_one.has_it.wait(SOON)
         next_one.let_go()
+
+
+def test_who_does_not_get_it_in_time_is_told_and_holds_nothing() -> None:
+    budget = Budget(10)
+    with holding(budget, 8):
+        with pytest.raises(NoTurn), budget.hold(5, begin_by=time.monotonic() + NEVER):
+            pass
+        with holding(budget, 2):
+            pass
+    with budget.hold(10, begin_by=time.monotonic()):
+        pass
 
 
 def test_an_error_lets_go_as_well() -> None:

@@ -1,17 +1,20 @@
 """A batch of messages: each has a fate of its own, whatever the event source mapping does with failures."""
 
 import json
+import math
 import threading
 from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from chalicelib import consumer
+from chalicelib import consumer, pipeline, sandbox
 from chalicelib.consumer import BatchIncomplete
 from chalicelib.jobs import Job, Status
 from chalicelib.processors import REGISTRY, Result, Source
-from chalicelib.settings import Settings
+from chalicelib.settings import GiB, MiB, Settings
 from tests.unit.flow import Flow
 
 
@@ -26,8 +29,8 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     contents: list[str] = []
 
     def process(source: Source) -> Result:
-        contents.append(source.body.decode())
-        if source.body.startswith(b"bad"):
+        contents.append(source.read().decode())
+        if source.read().startswith(b"bad"):
             raise OSError("disk full")
         return Result()
 
@@ -209,6 +212,43 @@ class TestPoison:
         assert left["body"] == body
         assert delays(flow) == {left["receiptHandle"]: 1}
         assert len(seen) == 2
+
+
+class TestTime:
+    """Files begin only while there is time for them to end, and for what comes behind that."""
+
+    @pytest.fixture
+    def begin_by(self, flow: Flow, monkeypatch: pytest.MonkeyPatch) -> list[float]:
+        moments: list[float] = []
+        monkeypatch.setattr(pipeline, "run", lambda _settings, _message, begin_by: moments.append(begin_by))
+        monkeypatch.setattr(consumer, "time", SimpleNamespace(monotonic=lambda: 1000.0))
+        arrived(flow, "a", "b")
+        return moments
+
+    @pytest.mark.parametrize(("left", "expected"), [(60.0, 35.0), (31.0, 6.0), (20.0, 5.0), (0.0, 5.0)])
+    def test_it_is_what_the_function_has_left_but_for_the_longest_file(
+        self, flow: Flow, begin_by: list[float], left: float, expected: float
+    ) -> None:
+        assert flow.settings.decode_seconds == 10
+        consumer.consume(flow.settings, {"Records": flow.messages()}, lambda: left)
+        assert begin_by == [1000.0 + expected] * 2
+
+    def test_without_a_function_around_there_is_no_end_of_it(self, flow: Flow, begin_by: list[float]) -> None:
+        flow.consume()
+        assert begin_by == [math.inf] * 2
+
+    def test_files_may_begin_for_as_long_as_one_takes_at_least(self) -> None:
+        """What the function has by its configuration: two rounds of files that hang, and the rest."""
+        config = json.loads((Path(__file__).parents[2] / ".chalice" / "config.json").read_text())
+        timeout = config["lambda_functions"]["consume"]["lambda_timeout"]
+        assert timeout >= 2 * sandbox.wall_seconds(10) + consumer.MARGIN
+
+    def test_children_and_their_parent_fit_into_the_function(self) -> None:
+        """On Lambda there are two processors up to 3,008 MB; a quarter of a child's address space is code."""
+        config = json.loads((Path(__file__).parents[2] / ".chalice" / "config.json").read_text())
+        megabytes = config["lambda_functions"]["consume"]["lambda_memory_size"]
+        assert megabytes <= 3008
+        assert megabytes * MiB >= 2 * GiB + 512 * MiB
 
 
 class TestDuplicates:

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from chalicelib import consumer, events, keys, storage
+from chalicelib import consumer, events, keys, outputs, storage
 from chalicelib.jobs import Job, Status
 from chalicelib.settings import Settings
 from tests.unit.flow import Flow, Killed
@@ -113,6 +113,7 @@ def flow(aws: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Flow]:
     """One thread at a time, so that the calls of all journeys come in the same order."""
     monkeypatch.setattr(consumer, "BATCH", 1)
     monkeypatch.setattr(events, "WRITERS", 1)
+    monkeypatch.setattr(outputs, "WRITERS", 1)
     flow = Flow(aws, monkeypatch)
     flow.new_process()
     yield flow

@@ -183,7 +183,7 @@ class TestVersions:
     EARLY, LATE = "2026-01-02T12:00:00.000Z", "2026-01-02T12:00:00.001Z"
 
     def put(self, flow: Flow, job: Job, value: Any) -> None:
-        events.store(flow.settings, job, [Event("x", 0, value)], {})
+        events.store(flow.settings, job, [Event("x", 0, json.dumps(value))], {})
 
     def test_a_later_file_replaces_what_an_earlier_one_brought(self, flow: Flow) -> None:
         stored(flow, '{"id": "x", "n": 1, "old": true}')

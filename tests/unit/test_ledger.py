@@ -160,6 +160,21 @@ class TestClaiming:
         again = claimed(ledger)
         assert (again.attempts, again.error) == (2, reason)
 
+    @pytest.mark.parametrize("times", [1, 2], ids=["once", "repeated by the SDK"])
+    def test_a_claim_that_tried_nothing_is_not_counted_and_keeps_the_last_error(
+        self, ledger: Ledger, clock: Clock, times: int
+    ) -> None:
+        ledger.record(FIRST)
+        reason = {"code": "s3_down", "message": "S3 was down."}
+        ledger.release(claimed(ledger), reason)
+        clock.advance(1)
+        job = claimed(ledger)
+        for _ in range(times):
+            assert ledger.release(job, tried=False)
+        found = ledger.find(job.owner, job.job_id)
+        assert found is not None
+        assert (found.attempts, found.lease_until, found.error) == (1, 0, reason)
+
     @pytest.mark.parametrize("status", ENDS)
     def test_an_ended_job_is_not_taken(self, ledger: Ledger, clock: Clock, status: Status) -> None:
         ended = brought_to(ledger, status)

@@ -4,19 +4,23 @@ moto ignores `CopySourceIfMatch`; `flow.Calls` keeps it in S3's place.
 """
 
 import hashlib
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from decimal import Decimal
 from typing import Any
 
 import pytest
 
-from chalicelib import pipeline, storage
-from chalicelib.errors import NotFound, RetryLater, WaybillError
-from chalicelib.filetypes import HEAD_BYTES
+from chalicelib import consumer, pipeline, sandbox, scratch, storage
+from chalicelib.consumer import BatchIncomplete
+from chalicelib.errors import DecodeFailed, DecodeStalled, NotFound, NoTurn, RetryLater, WaybillError
+from chalicelib.filetypes import HEAD_BYTES, FileType
 from chalicelib.jobs import Job, Status
 from chalicelib.messages import Message
 from chalicelib.processors import REGISTRY, Result, Source
-from chalicelib.settings import Settings
+from chalicelib.sandbox import Pool
+from chalicelib.settings import GiB, Settings
 from chalicelib.storage import Original
 from tests.unit.flow import Flow
 
@@ -176,6 +180,45 @@ class TestRejected:
         assert bytes_read(original) == 0
 
 
+class TestAllowed:
+    """What the file is decides, and no decoder sees what is not allowed."""
+
+    @pytest.mark.parametrize(
+        "only",
+        [{"allowed_families": ("image", "pdf")}, {"allowed_types": ("application/json", "image/*")}],
+        ids=["families", "types"],
+    )
+    def test_what_is_not_allowed_reaches_no_decoder(
+        self, flow: Flow, monkeypatch: pytest.MonkeyPatch, only: Any
+    ) -> None:
+        flow.settings = replace(flow.settings, **only)
+        monkeypatch.setattr(sandbox, "run", failing_with(AssertionError()))
+        key = flow.new_key("photo.jpg")
+        job = flow.run(key, OLD, ContentType="image/jpeg")
+        assert (job.status, job.detected_type) == (Status.REJECTED, "text/plain")
+        assert job.error is not None
+        assert job.error["code"] == "type_not_allowed"
+        (allowed,) = only.values()
+        assert job.error["message"] == f"The file is text/plain; allowed are: {', '.join(allowed)}."
+        assert flow.objects() == {place(flow, key, "rejected/"): OLD}
+
+    def test_not_even_where_it_is_too_large_to_be_read(self, flow: Flow) -> None:
+        flow.settings = replace(flow.settings, allowed_families=("image",), light_limit_bytes=1)
+        assert flow.run(flow.new_key("notes.txt"), OLD).status is Status.REJECTED
+
+    def test_what_is_allowed_is_processed(self, flow: Flow) -> None:
+        flow.settings = replace(flow.settings, allowed_families=("text",), allowed_types=("text/*",))
+        assert flow.run(flow.new_key("notes.txt"), OLD).outputs
+
+    def test_a_family_without_a_processor_is_kept_with_its_checksum(
+        self, flow: Flow, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(pipeline, "detect", lambda *_: FileType("hologram", "hologram/x-3d"))
+        job = flow.run(flow.new_key("a.holo"), OLD)
+        assert (job.status, job.detected_type) == (Status.COMPLETED, "hologram/x-3d")
+        assert job.metadata == {"sha256": hashlib.sha256(OLD).hexdigest()}
+
+
 class TestLargerThanLight:
     def test_only_its_beginning_is_read(self, flow: Flow, opened: list[Original]) -> None:
         flow.settings = replace(flow.settings, light_limit_bytes=HEAD_BYTES)
@@ -193,17 +236,170 @@ class TestLargerThanLight:
         assert flow.run(flow.new_key("notes.txt"), OLD).outputs
         assert not flow.run(flow.new_key("notes.txt"), OLD + b"!").outputs
 
-    def test_what_is_held_at_a_time_is_bounded(self, flow: Flow, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_what_is_on_disk_at_a_time_is_bounded(self, flow: Flow, monkeypatch: pytest.MonkeyPatch) -> None:
         held: list[int] = []
 
         def process(source: Source) -> Result:
-            held.append(pipeline._memory()._held)
-            return Result(metadata={"size": len(source.body)})
+            held.append(scratch._room()._held)
+            return Result(metadata={"size": len(source.read())})
 
         processing(monkeypatch, process)
         flow.run(flow.new_key("notes.txt"), OLD)
         assert held == [len(OLD)]
-        assert pipeline._memory()._held == 0
+        assert scratch._room()._held == 0
+
+    def test_the_original_is_read_once(self, flow: Flow, opened: list[Original]) -> None:
+        body = b"x" * (3 * HEAD_BYTES) + b"\n"
+        job = flow.run(flow.new_key("notes.txt"), body)
+        (original,) = opened
+        assert bytes_read(original) == len(body)
+        assert job.metadata["characters"] == len(body)
+        assert flow.calls.count("GetObject") == 1
+
+
+@pytest.fixture
+def sandboxed(aws: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Flow]:
+    """Text files are the names of behaviours, and real children of the sandbox behave so."""
+    pool = Pool(2, GiB, "tests.unit.hostile:REGISTRY")
+    monkeypatch.setattr(sandbox, "_pool", lambda _: pool)
+    yield Flow(aws, monkeypatch, sandboxed=True)
+    pool.close()
+
+
+class TestInTheSandbox:
+    def test_what_is_made_there_arrives(self, sandboxed: Flow) -> None:
+        key = sandboxed.new_key("notes.txt")
+        job = sandboxed.run(key, b"make")
+        folder = f"processed/_/{job.job_id}/outputs/"
+        assert sandboxed.objects() == {
+            job.key: b"make",
+            folder + "small.txt": b"from memory",
+            folder + "big.bin": b"from a file",
+        }
+        assert [(o["name"], o["contentType"], o["size"]) for o in job.outputs] == [
+            ("small.txt", "text/plain; charset=utf-8", 11),
+            ("big.bin", "application/octet-stream", 11),
+        ]
+        rows = sandboxed.events()
+        assert rows[f"{key}#1"]["dataRef"]["key"] == folder + "big.bin"
+        assert rows["a"]["data"] == {"n": Decimal("1.10"), "t": "é\u2028"}
+
+    @pytest.mark.parametrize(
+        ("behaviour", "code"),
+        [
+            ("segfault", "decode_crashed"),
+            ("leave", "decode_crashed"),
+            ("eat", "decode_out_of_memory"),
+            ("link", "decode_crashed"),
+        ],
+    )
+    def test_what_kills_a_decoder_fails_at_once_and_alone(
+        self, sandboxed: Flow, behaviour: str, code: str
+    ) -> None:
+        good, bad = sandboxed.new_key("a.txt"), sandboxed.new_key("b.txt")
+        sandboxed.upload(good, b"tell")
+        sandboxed.upload(bad, behaviour.encode())
+        sandboxed.consume()
+        assert sandboxed.job(good).status is Status.COMPLETED
+        failed = sandboxed.job(bad)
+        assert (failed.status, failed.attempts) == (Status.FAILED, 1)
+        assert failed.error is not None
+        assert failed.error["code"] == code
+        assert place(sandboxed, bad, "failed/") in sandboxed.objects()
+        assert sandboxed.event_id(failed) in sandboxed.published_ids()
+        assert sandboxed.messages() == []
+
+    def test_a_rejection_is_told_as_the_processor_put_it(self, sandboxed: Flow) -> None:
+        job = sandboxed.run(sandboxed.new_key("a.txt"), b"reject")
+        assert job.status is Status.REJECTED
+        assert job.error == {"code": "broken_line", "message": "Line 3 is no good: mend it."}
+
+    def test_an_unexpected_exception_is_tried_again(self, sandboxed: Flow) -> None:
+        key = sandboxed.new_key("a.txt")
+        sandboxed.upload(key, b"stumble")
+        with pytest.raises(RetryLater):
+            work_on(sandboxed, key)
+        error = sandboxed.job(key).error
+        assert error is not None
+        assert error["code"] == "processing_failed"
+
+    def test_ten_that_hang_come_back_in_time_and_only_those_that_were_tried_have_been(
+        self, sandboxed: Flow, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Two children, and not even time for a second round: the function's own end must not be met."""
+        monkeypatch.setattr(sandbox, "wall_seconds", lambda _: 3.0)
+        monkeypatch.setattr(consumer, "LEAST", 1.0)
+        sandboxed.settings = replace(sandboxed.settings, max_attempts=2)
+        keys = [sandboxed.new_key("a.txt") for _ in range(10)]
+        for key in keys:
+            sandboxed.upload(key, b"sleep")
+        with pytest.raises(BatchIncomplete, match="10 of 10"):
+            consumer.consume(sandboxed.settings, {"Records": sandboxed.messages()}, lambda: 0.0)
+        jobs = [sandboxed.job(key) for key in keys]
+        assert {(job.status, job.lease_until) for job in jobs} == {(Status.PROCESSING, 0)}
+        assert sorted(job.attempts for job in jobs) == [0] * 8 + [1] * 2
+        assert {job.error["code"] for job in jobs if job.error} == {"decode_timeout"}
+
+
+class TestStalled:
+    @pytest.fixture
+    def outcome(self, monkeypatch: pytest.MonkeyPatch) -> Callable[[Exception], None]:
+        def set_to(error: Exception) -> None:
+            def run(*_: Any, **__: Any) -> Result:
+                raise error
+
+            monkeypatch.setattr(sandbox, "run", run)
+
+        return set_to
+
+    def test_a_hang_that_may_be_the_machine_s_is_tried_again_and_fails_in_the_end(
+        self, flow: Flow, outcome: Callable[[Exception], None]
+    ) -> None:
+        flow.settings = replace(flow.settings, max_attempts=2)
+        outcome(DecodeStalled("It takes too long."))
+        key = flow.new_key("notes.txt")
+        flow.upload(key, OLD)
+        with pytest.raises(RetryLater):
+            work_on(flow, key)
+        job = work_on(flow, key)
+        assert (job.status, job.attempts) == (Status.FAILED, 2)
+        assert job.error == {"code": "decode_timeout", "message": "It takes too long."}
+
+    def test_a_file_that_fails_by_itself_is_not_tried_again(
+        self, flow: Flow, outcome: Callable[[Exception], None]
+    ) -> None:
+        outcome(DecodeFailed("It takes too long.", code="decode_timeout"))
+        job = flow.run(flow.new_key("notes.txt"), OLD)
+        assert (job.status, job.attempts) == (Status.FAILED, 1)
+
+    def test_a_file_that_had_no_turn_was_not_tried_however_often(
+        self, flow: Flow, outcome: Callable[[Exception], None]
+    ) -> None:
+        key = flow.new_key("notes.txt")
+        flow.upload(key, OLD)
+        outcome(DecodeStalled("It takes too long."))
+        with pytest.raises(RetryLater):
+            work_on(flow, key)
+        outcome(NoTurn("All were at work."))
+        for _ in range(flow.settings.max_attempts + 1):
+            with pytest.raises(RetryLater) as caught:
+                work_on(flow, key)
+            assert caught.value.after == pipeline.NO_TURN
+        job = flow.job(key)
+        assert (job.status, job.attempts, job.lease_until) == (Status.PROCESSING, 1, 0)
+        assert job.error is not None
+        assert job.error["code"] == "decode_timeout"
+
+    def test_without_room_on_disk_nothing_is_even_opened(self, flow: Flow, opened: list[Original]) -> None:
+        key = flow.new_key("notes.txt")
+        flow.upload(key, OLD)
+        job = flow.job(key)
+        message = Message(job.owner, job.job_id, job.etag)
+        with scratch.place(scratch.ROOM), pytest.raises(RetryLater):
+            pipeline.run(flow.settings, message, time.monotonic())
+        assert opened == []
+        assert flow.job(key).attempts == 0
+        assert work_on(flow, key).status is Status.COMPLETED
 
 
 class TestMessagesThatComeLate:
@@ -433,7 +629,7 @@ class TestAnotherWorker:
                 flow.clock.advance(flow.settings.lease_seconds + 1)
                 quick.append(flow.job(key))
                 quick.append(work_on(flow, key))
-            return Result(metadata={"size": len(source.body)})
+            return Result(metadata={"size": len(source.read())})
 
         processing(monkeypatch, process)
         with pytest.raises(RetryLater):  # its copy finds the file gone; the message will find the job ended
@@ -507,7 +703,7 @@ class TestANewerUploadMidway:
 
         def process(source: Source) -> Result:
             result = real(source)
-            if source.body == OLD:  # the first run is still at it when the second has come and gone
+            if source.read() == OLD:  # the first run is still at it when the second has come and gone
                 flow.clock.advance(1)
                 flow.upload(key, NEW)
                 work_on(flow, key)

@@ -6,6 +6,7 @@ import pytest
 
 from chalicelib import settings as settings_module
 from chalicelib.errors import SettingsError
+from chalicelib.processors import REGISTRY
 from chalicelib.settings import GiB, MiB, Settings, TiB
 
 REQUIRED = [
@@ -63,13 +64,21 @@ def without(env: dict[str, str], *names: str) -> dict[str, str]:
         ("MAX_UPLOAD_BYTES", str(5 * TiB), "max_upload_bytes", 5 * TiB),
         ("ALLOWED_TYPES", "text/csv", "allowed_types", ("text/csv",)),
         ("ALLOWED_TYPES", " Image/* , application/pdf", "allowed_types", ("image/*", "application/pdf")),
+        ("ALLOWED_FAMILIES", "pdf", "allowed_families", ("pdf",)),
+        ("ALLOWED_FAMILIES", " Image, pdf ,data", "allowed_families", ("image", "pdf", "data")),
         ("LIGHT_LIMIT_BYTES", "1024", "light_limit_bytes", 1024),
+        ("DECODE_SECONDS", "1", "decode_seconds", 1),
+        ("DECODE_SECONDS", "600", "decode_seconds", 600),
+        ("DECODE_MEMORY_BYTES", str(512 * MiB), "decode_memory_bytes", 512 * MiB),
         ("LEASE_SECONDS", "5", "lease_seconds", 5),
         ("MAX_ATTEMPTS", "1", "max_attempts", 1),
         ("SWEEP_AFTER_SECONDS", "1", "sweep_after_seconds", 1),
         ("RETENTION_DAYS", "0", "retention_days", 0),
         ("RETENTION_DAYS", "30", "retention_days", 30),
         ("MAX_EVENTS", "1", "max_events", 1),
+        ("MAX_ROWS", "1000000000", "max_rows", 1_000_000_000),
+        ("MAX_PIXELS", "1", "max_pixels", 1),
+        ("MAX_PAGES", "1000000", "max_pages", 1_000_000),
         ("WEBHOOK_ALLOW_INSECURE", "true", "webhook_allow_insecure", True),
         ("WEBHOOK_ALLOW_INSECURE", "false", "webhook_allow_insecure", False),
     ],
@@ -102,8 +111,11 @@ def test_all_others_have_the_defaults_that_are_documented(env: dict[str, str]) -
     assert read.ended_prefixes == ("processed/", "rejected/", "failed/")
     assert (read.expires_in, read.lease_seconds, read.max_attempts) == (900, 90, 5)
     assert (read.max_upload_bytes, read.light_limit_bytes) == (5 * GiB, 64 * MiB)
-    assert read.allowed_types == ()
-    assert (read.sweep_after_seconds, read.retention_days, read.max_events) == (900, 0, 10_000)
+    assert (read.allowed_types, read.allowed_families) == ((), ())
+    assert (read.decode_seconds, read.decode_memory_bytes) == (10, GiB)
+    assert (read.sweep_after_seconds, read.retention_days) == (900, 0)
+    assert (read.max_events, read.max_rows) == (10_000, 5_000_000)
+    assert (read.max_pixels, read.max_pages) == (100_000_000, 10_000)
     assert (read.endpoint_url, read.public_url, read.webhook_allow_insecure) == (None, None, False)
 
 
@@ -144,13 +156,22 @@ def test_all_others_have_the_defaults_that_are_documented(env: dict[str, str]) -
         ("ALLOWED_TYPES", "image/*,"),
         ("ALLOWED_TYPES", "text/plain; charset=utf-8"),
         ("ALLOWED_TYPES", "text/csv image/png"),
+        ("ALLOWED_FAMILIES", "images"),
+        ("ALLOWED_FAMILIES", "image,"),
+        ("ALLOWED_FAMILIES", "image pdf"),
         ("LIGHT_LIMIT_BYTES", str(512 * MiB + 1)),
+        ("DECODE_SECONDS", "0"),
+        ("DECODE_SECONDS", "601"),
+        ("DECODE_MEMORY_BYTES", str(512 * MiB - 1)),
         ("LEASE_SECONDS", "4"),
         ("MAX_ATTEMPTS", "0"),
         ("MAX_ATTEMPTS", "101"),
         ("SWEEP_AFTER_SECONDS", "0"),
         ("RETENTION_DAYS", "-1"),
         ("MAX_EVENTS", "0"),
+        ("MAX_ROWS", "0"),
+        ("MAX_PIXELS", "2000000001"),
+        ("MAX_PAGES", "all"),
         ("WEBHOOK_ALLOW_INSECURE", "yes"),
         ("WEBHOOK_ALLOW_INSECURE", "True"),
     ],
@@ -160,6 +181,18 @@ def test_a_wrong_value_is_refused_by_name(env: dict[str, str], name: str, value:
 
     assert said.startswith(f"{name} is ")
     assert "it takes " in said
+
+
+def test_without_a_list_every_family_is_taken(env: dict[str, str]) -> None:
+    assert all(Settings.from_env(env).allows_family(family) for family in settings_module.FAMILIES)
+
+    some = Settings.from_env(env | {"ALLOWED_FAMILIES": "image,pdf"})
+
+    assert [family for family in settings_module.FAMILIES if some.allows_family(family)] == ["image", "pdf"]
+
+
+def test_every_processor_is_of_a_family_that_can_be_named() -> None:
+    assert REGISTRY.keys() <= set(settings_module.FAMILIES)
 
 
 @pytest.mark.parametrize("value", ["ten", "1.5", "9_00", "+900", " 900", "٩٠٠", "0x10", "1" * 5000])

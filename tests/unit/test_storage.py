@@ -12,6 +12,7 @@ import pytest
 from chalicelib import clients, storage
 from chalicelib.errors import NotFound, Superseded
 from chalicelib.jobs import Job, Upload
+from chalicelib.processors import Output
 from chalicelib.settings import MiB, Settings
 from tests.unit.flow import Flow, refusal
 
@@ -266,7 +267,7 @@ class TestBeingCurrent:
 def test_an_output_is_written_under_its_fixed_name_and_described(flow: Flow) -> None:
     job = entered(flow)
     for body in (b"first", b"second"):
-        described = storage.put_output(flow.settings, job, "text.txt", "text/plain", body)
+        described = storage.put_output(flow.settings, job, Output("text.txt", "text/plain", body))
     key = f"processed/_/{job.job_id}/outputs/text.txt"
     assert described == {"name": "text.txt", "contentType": "text/plain", "size": 6, "key": key}
     assert flow.objects("processed/") == {key: b"second"}

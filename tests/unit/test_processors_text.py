@@ -3,6 +3,8 @@
 import codecs
 import unicodedata
 from contextlib import suppress
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -11,9 +13,10 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from chalicelib.errors import Rejected
-from chalicelib.processors import Result, Source
+from chalicelib.processors import Result
 from chalicelib.processors import text as text_module
 from chalicelib.processors.text import MAX_MARKS, SAMPLE_BYTES, decode, process
+from tests.unit.sources import source
 
 GERMAN = "Fünf Vögel flogen über die Straße nach Köln, und Jürgen hörte sie schon früh.\n"
 FRENCH = "Le cœur a ses raisons, et l\u2019être ne les connaît point : ce n\u2019est pas « ça », très cher.\n"
@@ -23,7 +26,8 @@ JAPANESE = "これは日本語の文章です。漢字とかなが混ざって�
 
 
 def processed(body: bytes) -> Result:
-    return process(Source("notes.txt", "text/plain", body, 1))
+    with TemporaryDirectory() as directory:
+        return process(source(Path(directory), body, "notes.txt", "text/plain"))
 
 
 def normalised(body: bytes) -> str:

@@ -83,9 +83,9 @@ def unicode_of(path: Path) -> Charset:
     for mark, codec in _BYTE_ORDER_MARKS:
         if head.startswith(mark):
             return _marked(path, codec)
-    codec = _utf_16_without_mark(head)
-    if codec and _misfit(path, codec) is None:
-        return Charset("utf-16", codec)
+    unmarked = _utf_16_without_mark(head)
+    if unmarked and _misfit(path, unmarked) is None:
+        return Charset("utf-16", unmarked)
     misfit = _misfit(path, "utf-8")
     if misfit is not None:
         raise NotUnicode(misfit)

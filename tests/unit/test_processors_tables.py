@@ -37,13 +37,17 @@ def sample(body: bytes | str) -> list[Any]:
     return rows
 
 
+def names(body: bytes | str) -> list[str]:
+    return [column["name"] for column in metadata(body)["columnTypes"]]
+
+
 def types(body: bytes | str) -> list[str]:
     return [column["type"] for column in metadata(body)["columnTypes"]]
 
 
 def refusal(body: bytes | str, **caps: int) -> Rejected:
     with pytest.raises(Rejected) as caught:
-        processed(body, **caps)
+        processed(body, CSV, **caps)
     return caught.value
 
 
@@ -200,10 +204,7 @@ class TestHeader:
     def test_a_header_is_no_row_and_without_one_columns_are_numbered(self) -> None:
         assert metadata("a,b\n1,2\n")["rows"] == 1
         assert metadata("1,2\n3,4\n")["rows"] == 2
-        assert [column["name"] for column in metadata("1,2\n3,4\n")["columnTypes"]] == [
-            "column_1",
-            "column_2",
-        ]
+        assert names("1,2\n3,4\n") == ["column_1", "column_2"]
 
     def test_names_are_unique_and_never_empty(self) -> None:
         body = "a,a,,a_2,a\n1,2,3,4,5\n"
@@ -213,7 +214,7 @@ class TestHeader:
     def test_a_long_name_is_cut(self) -> None:
         body = f"{'n' * 100},{'n' * 99}\n1,2\n"
 
-        assert [len(column["name"]) for column in metadata(body)["columnTypes"]] == [MAX_NAME, MAX_NAME + 2]
+        assert list(map(len, names(body))) == [MAX_NAME, MAX_NAME + 2]
 
 
 class TestTypes:

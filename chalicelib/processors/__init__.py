@@ -9,5 +9,8 @@ REGISTRY: dict[str, Processor] = {
     "data": data.process,
     "text": text.process,
     "other": other.process,
+    # Sound and films are kept as they are.
+    "audio": other.process,
+    "video": other.process,
 }
 """Family, as `filetypes` names it → what processes it."""

@@ -13,13 +13,16 @@ from hypothesis import strategies as st
 from chalicelib import items
 from chalicelib.errors import Rejected
 from chalicelib.processors import Event, Result
+from chalicelib.processors.columns import MAX_COLUMNS, MAX_NAME
 from chalicelib.processors.data import (
     MAX_BY_REFERENCE,
     MAX_INLINE_BYTES,
+    MAX_NAMES,
     NDJSON,
     process,
 )
 from chalicelib.processors.fitting import MAX_NESTING
+from chalicelib.processors.sample import MAX_BYTES, MAX_ROWS
 from tests.unit.processing import content, result_of
 from tests.unit.sources import CAPS
 
@@ -107,6 +110,8 @@ class TestEvents:
         [
             ('{"id": "o-1"}', "o-1"),
             ('{"id": 7}', "7"),
+            ('{"id": 7.10}', "7.10"),
+            ('{"id": 1E+2}', "1E+2"),
             ('{"id": 12345678901234567890}', "12345678901234567890"),
             ('{"id": ""}', None),
             ('{"id": null}', None),
@@ -134,6 +139,106 @@ class TestEvents:
         assert len(values(json.dumps([0] * MAX_EVENTS))) == MAX_EVENTS
         assert refusal(json.dumps([0] * (MAX_EVENTS + 1))).code == "too_many_events"
         assert refusal("{}\n" * (MAX_EVENTS + 1)).code == "too_many_events"
+
+
+class TestLines:
+    """NDJSON: a line is an event, and all of them are a table."""
+
+    ORDERS = '{"id": 1, "total": 2.5, "paid": true}\n{"id": 2, "total": 3, "note": null, "to": {"a": [1]}}\n'
+
+    def test_the_table_is_told_beside_the_events(self) -> None:
+        result = processed(self.ORDERS, NDJSON)
+
+        assert [event.id for event in result.events] == ["1", "2"]
+        assert result.metadata == {
+            "format": "ndjson",
+            "events": 2,
+            "byReference": 0,
+            "rows": 2,
+            "columns": 5,
+            "columnTypes": [
+                {"name": "id", "type": "integer"},
+                {"name": "total", "type": "number"},
+                {"name": "paid", "type": "boolean"},
+                {"name": "note", "type": "empty"},
+                {"name": "to", "type": "object"},
+            ],
+            "typesFrom": 2,
+            "sampleRows": 2,
+        }
+
+    def test_the_sample_is_the_first_lines_exactly(self) -> None:
+        lines = ['{"n": 1.50}', "[2]", "12345678901234567890.10"] + ["{}"] * MAX_ROWS
+
+        (output,) = processed("\r\n".join(lines), NDJSON).outputs
+
+        assert (output.name, output.content_type) == ("sample.json", "application/json")
+        assert content(output).decode() == "[\n" + ",\n".join(lines[:MAX_ROWS]) + "\n]\n"
+
+    def test_the_sample_ends_before_a_line_that_does_not_fit(self) -> None:
+        result = processed("1\n" + json.dumps("x" * MAX_BYTES) + "\n2\n", NDJSON)
+
+        assert json.loads(content(result.outputs[-1])) == [1]
+        assert result.metadata["sampleRows"] == 1
+
+    @pytest.mark.parametrize("line", ["[1, 2]", "[]", "null", "3", '"x"', '{"a": [1]}'])
+    def test_whatever_a_line_is_it_is_one_event(self, line: str) -> None:
+        result = processed(f"{line}\n{line}\n{line}", NDJSON)
+
+        assert [value(event) for event in result.events] == [json.loads(line)] * 3
+
+    def test_one_line_is_ndjson_as_well_where_it_is_called_so(self) -> None:
+        assert processed("[1, 2]\n", NDJSON).metadata["format"] == "ndjson"
+        assert processed("[1, 2]\n").metadata["format"] == "json"
+
+    def test_documents_on_one_line_are_an_event_each(self) -> None:
+        assert len(processed('{"a": 1} {"a": 2}\n3 4', NDJSON).events) == 4
+
+    def test_lines_with_nothing_on_them_do_not_count(self) -> None:
+        assert len(processed("\n\n{}\n \t\r\n{}\n\n", NDJSON).events) == 2
+
+    @pytest.mark.parametrize("body", ["", "\n", " \n\t\r\n"])
+    def test_a_file_without_a_document_is_refused(self, body: str) -> None:
+        assert refusal(body, NDJSON).code == "invalid_json"
+
+    @pytest.mark.parametrize(
+        ("values", "expected"),
+        [
+            (["1", "2.0"], "number"),
+            (["1e2"], "number"),
+            (["1", '"x"'], "mixed"),
+            (['"2024-01-01"', '"2024-01-01T10:00:00Z"'], "datetime"),
+            (['"2024-01-01"', '"so"'], "text"),
+            (['"7"'], "text"),
+            (['""'], "text"),
+            (["{}", "[]"], "mixed"),
+            (["[]", "null"], "array"),
+            (["true", "1"], "mixed"),
+        ],
+    )
+    def test_a_name_has_the_type_of_all_its_values(self, values: list[str], expected: str) -> None:
+        result = processed("".join(f'{{"a": {value}}}\n' for value in values), NDJSON)
+
+        assert result.metadata["columnTypes"] == [{"name": "a", "type": expected}]
+
+    def test_names_are_counted_and_some_are_shown(self) -> None:
+        lines = "".join(json.dumps({f"name {n}": 1, "x" * 100: 2}) + "\n" for n in range(300))
+
+        metadata = processed(lines, NDJSON).metadata
+
+        assert (metadata["columns"], len(metadata["columnTypes"])) == (301, MAX_COLUMNS)
+        assert max(len(column["name"]) for column in metadata["columnTypes"]) == MAX_NAME
+
+    def test_so_many_names_are_told_from_each_other(self) -> None:
+        lines = "".join(json.dumps({f"{row}-{n}": 1 for n in range(1_000)}) + "\n" for row in range(20))
+
+        assert processed(lines, NDJSON).metadata["columns"] == MAX_NAMES
+
+    @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le"])
+    def test_other_forms_of_unicode_are_lines_as_well(self, encoding: str) -> None:
+        body = '{"id": "ä"}\n{"id": "\u010a"}\n'  # U+010A has the line feed's byte in it
+
+        assert [event.id for event in processed(body.encode(encoding), NDJSON).events] == ["ä", "\u010a"]
 
 
 class TestNumbers:
@@ -340,12 +445,13 @@ class TestBroken:
     def test_one_bad_line_refuses_the_file_as_a_whole(self) -> None:
         assert refusal('{"id": "good"}\n' * 500 + "{bad}\n").details["line"] == 501
 
+    @pytest.mark.parametrize("media_type", ["application/json", NDJSON])
     @pytest.mark.parametrize("opening", ["[", '{"a":', '[{"a":'])
-    def test_nesting_without_end_is_refused(self, opening: str) -> None:
-        error = refusal(opening * 100_000)
+    def test_nesting_without_end_is_refused(self, opening: str, media_type: str) -> None:
+        error = refusal("{}\n" + opening * 100_000, media_type)
 
         assert error.code == "too_deep"
-        assert place(error)[0] == 1
+        assert place(error) == (2, 1)
 
     def test_nesting_that_does_end_is_refused_as_well(self) -> None:
         assert refusal("[1,\n" + "[" * 100_000 + "]" * 100_000 + "]").details["line"] == 2

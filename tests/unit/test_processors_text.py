@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 
 from chalicelib.errors import Rejected
 from chalicelib.processors import Result, charsets
+from chalicelib.processors import text as text_module
 from chalicelib.processors.charsets import SAMPLE_BYTES, charset_of
-from chalicelib.processors.text import MAX_MARKS, process
+from chalicelib.processors.text import MAX_MARKS, _stands_alone, process
 from tests.unit.processing import content, result_of
 
 GERMAN = "Fünf Vögel flogen über die Straße nach Köln, und Jürgen hörte sie schon früh.\n"
@@ -83,6 +84,22 @@ class TestEncodings:
     def test_the_encodings_of_older_systems_are_recognised(self, text: str, encoding: str) -> None:
         assert normalised(text.encode(encoding)) == text
         assert metadata(text.encode(encoding))["encoding"] not in ("utf-8", "")
+
+    @pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+    @pytest.mark.parametrize("text", [GERMAN, RUSSIAN, JAPANESE * 2 + "\n\n", "id,name\n1,Ann\n"])
+    def test_utf_16_without_a_mark_is_known_by_its_zeros(self, text: str, encoding: str) -> None:
+        assert normalised(text.encode(encoding)) == text
+        assert metadata(text.encode(encoding))["encoding"] == "utf-16"
+
+    @pytest.mark.parametrize(
+        "body", [b"\0", b"a\0b", b"a\0b\0", b"\0a\0\0b\0", b"word\0" * 100, b"x" * 999 + b"\0"]
+    )
+    def test_zeros_in_other_texts_are_characters(self, body: bytes) -> None:
+        assert normalised(body).encode() == body
+        assert metadata(body)["encoding"] == "utf-8"
+
+    def test_utf_32_is_known_by_its_mark(self) -> None:
+        assert normalised("Größe 東京".encode("utf-32")) == "Größe 東京"
 
     def test_western_text_is_called_by_its_commonest_encoding(self) -> None:
         assert metadata(GERMAN.encode("latin-1"))["encoding"] == "cp1252"
@@ -192,6 +209,61 @@ class TestLargeTexts:
 
     def test_words_by_the_million(self) -> None:
         assert metadata(b"ab " * 2_000_000)["words"] == 2_000_000
+
+
+class TestPieces:
+    """A text is worked on in pieces, and nothing of it shows where they were cut."""
+
+    @pytest.fixture(params=[1, 2, 3, 5, 64])
+    def _small_pieces(self, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(text_module, "PIECE_CHARACTERS", request.param)
+        monkeypatch.setattr(charsets, "_PIECE_BYTES", request.param)
+
+    @pytest.mark.usefixtures("_small_pieces")
+    @pytest.mark.parametrize(
+        "text",
+        [
+            "one two\r\nthree\rfour\n\r\n five",
+            "e\u0301" * 50,
+            "\u1100\u1161\u11a8" * 50,
+            "a\u0323\u0307b" * 20,
+            "\u09c7\u09be" * 20,
+            "\U00011131\U00011127" * 20,
+            "🎉é" * 30,
+            "",
+        ],
+    )
+    def test_the_outcome_is_that_of_the_whole(self, text: str) -> None:
+        expected = unicodedata.normalize("NFC", text.replace("\r\n", "\n").replace("\r", "\n"))
+
+        for body in (text.encode(), text.encode("utf-16")):
+            assert normalised(body) == expected
+            counted = metadata(body)
+            assert counted["characters"] == len(expected)
+            assert counted["words"] == len(expected.split())
+
+    @pytest.mark.usefixtures("_small_pieces")
+    def test_a_legacy_character_may_lie_across_two_of_them(self) -> None:
+        assert normalised(JAPANESE.encode("shift_jis")) == JAPANESE
+
+    def test_a_text_of_nothing_but_marks_is_parted_and_none_is_lost(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(text_module, "PIECE_CHARACTERS", 1_000)
+        for mark in ("\u0301", "\u09be", "\u1161"):
+            text = normalised((mark * 10_000).encode())
+
+            assert text.replace("\u034f", "") == mark * 10_000
+            assert unicodedata.is_normalized("NFC", text)
+
+    def test_pieces_begin_only_with_what_no_character_before_can_change(self) -> None:
+        """All of Unicode's canonical compositions (UAX #15, section 1.2) are pairs of characters."""
+        for character in map(chr, range(0x110000)):
+            first, _, second = unicodedata.decomposition(character).partition(" ")
+            if second and not first.startswith("<"):
+                assert not _stands_alone(chr(int(second, 16)))
+            if unicodedata.combining(character):
+                assert not _stands_alone(character)
 
 
 class TestNormalisation:

@@ -97,7 +97,7 @@ class Rows:
         line = self._read + max(1, _lines_in(row[:begin]))
         if is_open:
             problem = f"A quote opens a cell on line {line} and never closes it."
-        elif closed and len(closed[0]) <= MAX_CELL:
+        elif closed and _length(closed[0]) <= MAX_CELL:
             problem = f"The quoted cell on line {line} goes on behind its closing quote."
         else:
             hint = " Is its closing quote missing?" if is_quoted else ""
@@ -116,10 +116,9 @@ class Rows:
         cell = re.compile(rf'(?:{_CLOSED.pattern}(?=[{end}]|\Z)|(?!")[^{end}]*+)')
         begin = 0
         while match := cell.match(row, begin):
-            at = match.end()
-            if at - begin > MAX_CELL or not row.startswith(self._delimiter, at):
+            if _length(match[0]) > MAX_CELL or not row.startswith(self._delimiter, match.end()):
                 break
-            begin = at + 1
+            begin = match.end() + 1
         return begin
 
 
@@ -133,6 +132,11 @@ def _too_large(line: int) -> Rejected:
         code="row_too_large",
         line=line,
     )
+
+
+def _length(cell: str) -> int:
+    """Of what is in a cell, as it is written."""
+    return len(cell[1:-1].replace('""', '"')) if cell.startswith('"') else len(cell)
 
 
 def _lines_in(text: str) -> int:

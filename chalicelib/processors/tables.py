@@ -8,7 +8,7 @@ import csv
 import io
 import json
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from itertools import chain, islice
 from typing import Any
@@ -26,7 +26,8 @@ SHOWN_CHARACTERS = 500
 """Of a cell, in the sample: the rows of any table fit."""
 
 _HEAD_CHARACTERS = 64 * 1024
-_TYPED_AT_ONCE = 1024 * 1024  # characters, about
+_AT_ONCE = 1024 * 1024
+"""Characters and cells, together, of the rows that are kept in memory."""
 
 _DELIMITERS = "\t|;,"
 """Where they part the lines equally well, the one that is less likely in prose and numbers was meant."""
@@ -44,7 +45,7 @@ def process(source: Source) -> Result:
         head = file.read(_HEAD_CHARACTERS)
     delimiter = delimiter_of(head) or ("\t" if source.media_type == TSV else ",")
     rows = iter(Rows(source.path, charset.codec, delimiter, source.caps.rows))
-    first = list(islice(rows, 1 + MAX_ROWS))
+    first = list(first_of(rows))
     table = Table(first)
     for row in chain(first[table.has_header :], rows):
         table.add(row)
@@ -61,6 +62,20 @@ def process(source: Source) -> Result:
         },
         outputs=[sample.output()],
     )
+
+
+def first_of(rows: Iterator[list[str]]) -> Iterator[list[str]]:
+    """As many as a sample and its header take, or fewer where they are large."""
+    size = 0
+    for row in islice(rows, 1 + MAX_ROWS):
+        yield row
+        size += _size(row)
+        if size > _AT_ONCE:
+            return
+
+
+def _size(row: list[str]) -> int:
+    return len(row) + sum(map(len, row))
 
 
 def delimiter_of(head: str) -> str | None:
@@ -127,8 +142,8 @@ class Table:
         if self._typed_cells < TYPED_CELLS:
             self._typed_cells += len(row)
             self._untyped.append(row)
-            self._untyped_size += len(row) + sum(map(len, row))
-            if self._untyped_size > _TYPED_AT_ONCE:
+            self._untyped_size += _size(row)
+            if self._untyped_size > _AT_ONCE:
                 self._infer()
 
     def _infer(self) -> None:

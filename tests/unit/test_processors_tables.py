@@ -372,6 +372,13 @@ class TestBroken:
 
             assert (error.code, error.details["line"]) == ("field_too_large", 3)
 
+    def test_a_quote_that_is_written_twice_counts_once(self) -> None:
+        cell = '"' + '""' * MAX_CELL + '"'
+
+        assert metadata(f"a,b\n1,{cell}\n")["rows"] == 1
+        assert refusal(f'a,b\n1,{cell}\n2,"x\n').details["line"] == 3
+        assert refusal(f'a,b,c\n1,{cell},"x"y\n').code == "invalid_csv"
+
     def test_where_a_quote_may_be_missing_that_is_said(self) -> None:
         error = refusal('a,b\n1,"x\n' + "y,z\n" * MAX_CELL + '1,"x"\n')
 

@@ -12,25 +12,34 @@ from hypothesis import strategies as st
 
 from chalicelib import items
 from chalicelib.errors import Rejected
-from chalicelib.processors import Result, Source
+from chalicelib.processors import Event, Result
+from chalicelib.processors.columns import MAX_COLUMNS, MAX_NAME
 from chalicelib.processors.data import (
     MAX_BY_REFERENCE,
     MAX_INLINE_BYTES,
-    MAX_NESTING,
+    MAX_NAMES,
     NDJSON,
     process,
 )
+from chalicelib.processors.fitting import MAX_NESTING
+from chalicelib.processors.sample import MAX_BYTES, MAX_ROWS
+from tests.unit.processing import content, result_of
+from tests.unit.sources import CAPS
 
-MAX_EVENTS = 1_000
+MAX_EVENTS = CAPS.events
 
 
-def processed(body: bytes | str, media_type: str = "application/json") -> Result:
+def processed(body: bytes | str, media_type: str = "application/json", **caps: int) -> Result:
     raw = body.encode() if isinstance(body, str) else body
-    return process(Source("events.json", media_type, raw, MAX_EVENTS))
+    return result_of(process, raw, "events.json", media_type, **caps)
+
+
+def value(event: Event) -> Any:
+    return None if event.json is None else json.loads(event.json, parse_float=Decimal, parse_int=Decimal)
 
 
 def values(body: bytes | str) -> list[Any]:
-    return [event.value for event in processed(body).events]
+    return [value(event) for event in processed(body).events]
 
 
 def refusal(body: bytes | str, media_type: str = "application/json") -> Rejected:
@@ -52,14 +61,14 @@ class TestEvents:
 
         (event,) = result.events
         assert (event.id, event.index, event.output) == ("o-1", 0, None)
-        assert event.value == {"id": "o-1", "total": Decimal("12.50")}
+        assert value(event) == {"id": "o-1", "total": Decimal("12.50")}
         assert result.metadata == {"format": "json", "events": 1, "byReference": 0}
         assert result.outputs == []
 
     def test_an_array_is_as_many_events_as_it_has_elements(self) -> None:
         result = processed(' [ {"id": "a"} , 2,\n"three", null, [4] ] \n')
 
-        assert [event.value for event in result.events] == [{"id": "a"}, 2, "three", None, [4]]
+        assert [value(event) for event in result.events] == [{"id": "a"}, 2, "three", None, [4]]
         assert [event.index for event in result.events] == [0, 1, 2, 3, 4]
         assert result.metadata["format"] == "json"
 
@@ -81,11 +90,10 @@ class TestEvents:
         ],
     )
     def test_documents_one_after_the_other_are_an_event_each(self, body: str) -> None:
-        for media_type in ("application/json", NDJSON):
-            result = processed(body, media_type)
+        result = processed(body)
 
-            assert [event.value for event in result.events] == [{"a": 1}, {"a": 2}]
-            assert result.metadata["format"] == "ndjson"
+        assert [value(event) for event in result.events] == [{"a": 1}, {"a": 2}]
+        assert result.metadata["format"] == "ndjson"
 
     def test_scalars_are_events_when_white_space_parts_them(self) -> None:
         assert values("1 2\ttrue\nnull\r\n-0.5") == [1, 2, True, None, Decimal("-0.5")]
@@ -102,6 +110,8 @@ class TestEvents:
         [
             ('{"id": "o-1"}', "o-1"),
             ('{"id": 7}', "7"),
+            ('{"id": 7.10}', "7.10"),
+            ('{"id": 1E+2}', "1E+2"),
             ('{"id": 12345678901234567890}', "12345678901234567890"),
             ('{"id": ""}', None),
             ('{"id": null}', None),
@@ -131,6 +141,106 @@ class TestEvents:
         assert refusal("{}\n" * (MAX_EVENTS + 1)).code == "too_many_events"
 
 
+class TestLines:
+    """NDJSON: a line is an event, and all of them are a table."""
+
+    ORDERS = '{"id": 1, "total": 2.5, "paid": true}\n{"id": 2, "total": 3, "note": null, "to": {"a": [1]}}\n'
+
+    def test_the_table_is_told_beside_the_events(self) -> None:
+        result = processed(self.ORDERS, NDJSON)
+
+        assert [event.id for event in result.events] == ["1", "2"]
+        assert result.metadata == {
+            "format": "ndjson",
+            "events": 2,
+            "byReference": 0,
+            "rows": 2,
+            "columns": 5,
+            "columnTypes": [
+                {"name": "id", "type": "integer"},
+                {"name": "total", "type": "number"},
+                {"name": "paid", "type": "boolean"},
+                {"name": "note", "type": "empty"},
+                {"name": "to", "type": "object"},
+            ],
+            "typesFrom": 2,
+            "sampleRows": 2,
+        }
+
+    def test_the_sample_is_the_first_lines_exactly(self) -> None:
+        lines = ['{"n": 1.50}', "[2]", "12345678901234567890.10"] + ["{}"] * MAX_ROWS
+
+        (output,) = processed("\r\n".join(lines), NDJSON).outputs
+
+        assert (output.name, output.content_type) == ("sample.json", "application/json")
+        assert content(output).decode() == "[\n" + ",\n".join(lines[:MAX_ROWS]) + "\n]\n"
+
+    def test_the_sample_ends_before_a_line_that_does_not_fit(self) -> None:
+        result = processed("1\n" + json.dumps("x" * MAX_BYTES) + "\n2\n", NDJSON)
+
+        assert json.loads(content(result.outputs[-1])) == [1]
+        assert result.metadata["sampleRows"] == 1
+
+    @pytest.mark.parametrize("line", ["[1, 2]", "[]", "null", "3", '"x"', '{"a": [1]}'])
+    def test_whatever_a_line_is_it_is_one_event(self, line: str) -> None:
+        result = processed(f"{line}\n{line}\n{line}", NDJSON)
+
+        assert [value(event) for event in result.events] == [json.loads(line)] * 3
+
+    def test_one_line_is_ndjson_as_well_where_it_is_called_so(self) -> None:
+        assert processed("[1, 2]\n", NDJSON).metadata["format"] == "ndjson"
+        assert processed("[1, 2]\n").metadata["format"] == "json"
+
+    def test_documents_on_one_line_are_an_event_each(self) -> None:
+        assert len(processed('{"a": 1} {"a": 2}\n3 4', NDJSON).events) == 4
+
+    def test_lines_with_nothing_on_them_do_not_count(self) -> None:
+        assert len(processed("\n\n{}\n \t\r\n{}\n\n", NDJSON).events) == 2
+
+    @pytest.mark.parametrize("body", ["", "\n", " \n\t\r\n"])
+    def test_a_file_without_a_document_is_refused(self, body: str) -> None:
+        assert refusal(body, NDJSON).code == "invalid_json"
+
+    @pytest.mark.parametrize(
+        ("values", "expected"),
+        [
+            (["1", "2.0"], "number"),
+            (["1e2"], "number"),
+            (["1", '"x"'], "mixed"),
+            (['"2024-01-01"', '"2024-01-01T10:00:00Z"'], "datetime"),
+            (['"2024-01-01"', '"so"'], "text"),
+            (['"7"'], "text"),
+            (['""'], "text"),
+            (["{}", "[]"], "mixed"),
+            (["[]", "null"], "array"),
+            (["true", "1"], "mixed"),
+        ],
+    )
+    def test_a_name_has_the_type_of_all_its_values(self, values: list[str], expected: str) -> None:
+        result = processed("".join(f'{{"a": {value}}}\n' for value in values), NDJSON)
+
+        assert result.metadata["columnTypes"] == [{"name": "a", "type": expected}]
+
+    def test_names_are_counted_and_some_are_shown(self) -> None:
+        lines = "".join(json.dumps({f"name {n}": 1, "x" * 100: 2}) + "\n" for n in range(300))
+
+        metadata = processed(lines, NDJSON).metadata
+
+        assert (metadata["columns"], len(metadata["columnTypes"])) == (301, MAX_COLUMNS)
+        assert max(len(column["name"]) for column in metadata["columnTypes"]) == MAX_NAME
+
+    def test_so_many_names_are_told_from_each_other(self) -> None:
+        lines = "".join(json.dumps({f"{row}-{n}": 1 for n in range(1_000)}) + "\n" for row in range(20))
+
+        assert processed(lines, NDJSON).metadata["columns"] == MAX_NAMES
+
+    @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le"])
+    def test_other_forms_of_unicode_are_lines_as_well(self, encoding: str) -> None:
+        body = '{"id": "ä"}\n{"id": "\u010a"}\n'  # U+010A has the line feed's byte in it
+
+        assert [event.id for event in processed(body.encode(encoding), NDJSON).events] == ["ä", "\u010a"]
+
+
 class TestNumbers:
     @pytest.mark.parametrize(
         "digits",
@@ -154,8 +264,8 @@ class TestNumbers:
     def test_what_a_table_can_hold_is_held_exactly(self, digits: str) -> None:
         (event,) = processed(digits).events
 
-        assert str(event.value) == str(Decimal(digits))
-        stored = items.from_item(items.to_item({"n": event.value}))["n"]
+        assert str(value(event)) == str(Decimal(digits))
+        stored = items.from_item(items.to_item({"n": value(event)}))["n"]
         assert Decimal(stored) == Decimal(digits)
 
     @pytest.mark.parametrize(
@@ -181,8 +291,8 @@ class TestNumbers:
     ) -> None:
         result = processed(form % digits)
 
-        assert [output for output in result.outputs if digits.encode() in output.body]
-        assert next(event for event in result.events if event.output).value is None
+        assert [output for output in result.outputs if digits.encode() in content(output)]
+        assert next(event for event in result.events if event.output).json is None
 
     @pytest.mark.parametrize("digits", ["1e9999999999999999999999", "-1e-9999999999999999999999"])
     def test_what_nothing_can_hold_is_refused(self, digits: str) -> None:
@@ -214,12 +324,12 @@ class TestByReference:
         result = processed(f'[{{"id": "small"}},\n {large} , 3]')
 
         small, big, three = result.events
-        assert (small.value, small.output) == ({"id": "small"}, None)
-        assert (big.id, big.value, big.output) == ("big", None, "event-1.json")
-        assert (three.value, three.index) == (3, 2)
+        assert (value(small), small.output) == ({"id": "small"}, None)
+        assert (big.id, value(big), big.output) == ("big", None, "event-1.json")
+        assert (value(three), three.index) == (3, 2)
         (output,) = result.outputs
         assert (output.name, output.content_type) == ("event-1.json", "application/json")
-        assert output.body == large.encode()
+        assert content(output) == large.encode()
         assert result.metadata["byReference"] == 1
 
     def test_the_limit_counts_bytes_and_not_characters(self) -> None:
@@ -243,7 +353,7 @@ class TestByReference:
     def test_what_an_item_would_refuse_or_change_is_kept_as_it_came(self, body: str) -> None:
         result = processed(body)
 
-        assert [output.body.decode() for output in result.outputs] == [body]
+        assert [content(output).decode() for output in result.outputs] == [body]
 
     def test_nesting_up_to_what_an_item_takes_is_inline_and_beyond_by_reference(self) -> None:
         def nested(depth: int) -> str:
@@ -253,15 +363,18 @@ class TestByReference:
         assert len(processed(nested(MAX_NESTING + 1)).outputs) == 1
 
     def test_so_many_of_them_that_the_job_could_not_list_them_are_refused(self) -> None:
-        assert len(processed("1e400\n" * MAX_BY_REFERENCE).outputs) == MAX_BY_REFERENCE
-        assert refusal("1e400\n" * (MAX_BY_REFERENCE + 1)).code == "too_many_events"
+        def array(length: int) -> str:
+            return json.dumps([10**400] * length)
+
+        assert len(processed(array(MAX_BY_REFERENCE)).outputs) == MAX_BY_REFERENCE
+        assert refusal(array(MAX_BY_REFERENCE + 1)).code == "too_many_events"
 
     def test_names_of_outputs_are_fixed_so_that_a_second_run_overwrites_the_first(self) -> None:
         body = "1\n1e400\n2\n1e401\n"
 
         first, second = processed(body), processed(body)
 
-        assert [output.name for output in first.outputs] == ["event-1.json", "event-3.json"]
+        assert [output.name for output in first.outputs] == ["event-1.json", "event-3.json", "sample.json"]
         assert first == second
 
 
@@ -321,7 +434,8 @@ class TestBroken:
             ('{"a": 1}\r\n\r\n{"a": 2,\r\n{"a": 3}\r\n', 3, 10),
             ('{"a": 1}\n{"a": 2}\n{"a": 3', 3, 8),
             ('{"a": 1}\n{"a": 2}}\n', 2, 9),
-            ('{"a": "x\n"}', 1, 9),
+            ('{"a": "x\n"}', 1, 7),
+            ('{\n"a": 1}\n', 1, 2),
         ],
     )
     def test_of_ndjson_the_bad_line_itself_is_named(self, body: str, line: int, column: int) -> None:
@@ -331,12 +445,13 @@ class TestBroken:
     def test_one_bad_line_refuses_the_file_as_a_whole(self) -> None:
         assert refusal('{"id": "good"}\n' * 500 + "{bad}\n").details["line"] == 501
 
+    @pytest.mark.parametrize("media_type", ["application/json", NDJSON])
     @pytest.mark.parametrize("opening", ["[", '{"a":', '[{"a":'])
-    def test_nesting_without_end_is_refused(self, opening: str) -> None:
-        error = refusal(opening * 100_000)
+    def test_nesting_without_end_is_refused(self, opening: str, media_type: str) -> None:
+        error = refusal("{}\n" + opening * 100_000, media_type)
 
         assert error.code == "too_deep"
-        assert place(error)[0] == 1
+        assert place(error) == (2, 1)
 
     def test_nesting_that_does_end_is_refused_as_well(self) -> None:
         assert refusal("[1,\n" + "[" * 100_000 + "]" * 100_000 + "]").details["line"] == 2
@@ -360,10 +475,10 @@ class TestBroken:
             max_leaves=20,
         )
     )
-    def test_what_a_json_library_writes_is_read_back(self, value: Any) -> None:
-        (event, *_) = processed(json.dumps({"value": value})).events
+    def test_what_a_json_library_writes_is_read_back(self, anything: Any) -> None:
+        (event, *_) = processed(json.dumps({"value": anything})).events
         if event.output is None:
-            assert event.value == {"value": value}
+            assert value(event) == {"value": anything}
 
 
 class TestEncodings:
@@ -417,14 +532,14 @@ class TestSize:
     def test_ten_megabytes_of_digits(self) -> None:
         (output,) = processed(b"9" * 10_000_000).outputs
 
-        assert len(output.body) == 10_000_000
+        assert len(content(output)) == 10_000_000
 
     def test_ten_megabytes_of_escapes(self) -> None:
         (output,) = processed(b'"' + b"\\n" * 5_000_000 + b'"').outputs
 
-        assert len(output.body) == 10_000_002
+        assert len(content(output)) == 10_000_002
 
     def test_events_by_the_hundred_thousand(self) -> None:
-        result = process(Source("a.jsonl", NDJSON, b'{"id": 1}\n' * 100_000, 100_000))
+        result = processed(b'{"id": 1}\n' * 100_000, NDJSON, events=100_000)
 
-        assert result.metadata == {"format": "ndjson", "events": 100_000, "byReference": 0}
+        assert result.metadata["events"] == result.metadata["rows"] == 100_000

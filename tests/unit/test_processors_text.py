@@ -3,6 +3,8 @@
 import codecs
 import unicodedata
 from contextlib import suppress
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -11,9 +13,11 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from chalicelib.errors import Rejected
-from chalicelib.processors import Result, Source
+from chalicelib.processors import Result, charsets
 from chalicelib.processors import text as text_module
-from chalicelib.processors.text import MAX_MARKS, SAMPLE_BYTES, decode, process
+from chalicelib.processors.charsets import SAMPLE_BYTES, charset_of
+from chalicelib.processors.text import MAX_MARKS, _stands_alone, process
+from tests.unit.processing import content, result_of
 
 GERMAN = "Fünf Vögel flogen über die Straße nach Köln, und Jürgen hörte sie schon früh.\n"
 FRENCH = "Le cœur a ses raisons, et l\u2019être ne les connaît point : ce n\u2019est pas « ça », très cher.\n"
@@ -23,17 +27,25 @@ JAPANESE = "これは日本語の文章です。漢字とかなが混ざって�
 
 
 def processed(body: bytes) -> Result:
-    return process(Source("notes.txt", "text/plain", body, 1))
+    return result_of(process, body, "notes.txt", "text/plain")
 
 
 def normalised(body: bytes) -> str:
     (output,) = processed(body).outputs
     assert (output.name, output.content_type) == ("text.txt", "text/plain; charset=utf-8")
-    return output.body.decode()
+    return content(output).decode()
 
 
 def metadata(body: bytes | str) -> dict[str, Any]:
     return processed(body.encode() if isinstance(body, str) else body).metadata
+
+
+def decode(body: bytes) -> tuple[str, str]:
+    """The text as it stands, and the name of its encoding."""
+    with TemporaryDirectory() as directory:
+        (path := Path(directory, "text")).write_bytes(body)
+        charset = charset_of(path)
+        return path.read_bytes().decode(charset.codec), charset.name
 
 
 class TestEncodings:
@@ -73,6 +85,22 @@ class TestEncodings:
         assert normalised(text.encode(encoding)) == text
         assert metadata(text.encode(encoding))["encoding"] not in ("utf-8", "")
 
+    @pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+    @pytest.mark.parametrize("text", [GERMAN, RUSSIAN, JAPANESE * 2 + "\n\n", "id,name\n1,Ann\n"])
+    def test_utf_16_without_a_mark_is_known_by_its_zeros(self, text: str, encoding: str) -> None:
+        assert normalised(text.encode(encoding)) == text
+        assert metadata(text.encode(encoding))["encoding"] == "utf-16"
+
+    @pytest.mark.parametrize(
+        "body", [b"\0", b"a\0b", b"a\0b\0", b"\0a\0\0b\0", b"word\0" * 100, b"x" * 999 + b"\0"]
+    )
+    def test_zeros_in_other_texts_are_characters(self, body: bytes) -> None:
+        assert normalised(body).encode() == body
+        assert metadata(body)["encoding"] == "utf-8"
+
+    def test_utf_32_is_known_by_its_mark(self) -> None:
+        assert normalised("Größe 東京".encode("utf-32")) == "Größe 東京"
+
     def test_western_text_is_called_by_its_commonest_encoding(self) -> None:
         assert metadata(GERMAN.encode("latin-1"))["encoding"] == "cp1252"
 
@@ -102,10 +130,10 @@ class TestEncodings:
     def test_bytes_are_either_text_or_refused(self, body: bytes) -> None:
         with suppress(Rejected):
             counted = processed(body)
-            assert len(counted.outputs[0].body.decode()) == counted.metadata["characters"]
+            assert len(content(counted.outputs[0]).decode()) == counted.metadata["characters"]
 
     @hypothesis_settings(deadline=None, max_examples=200)
-    @given(st.text(st.characters(exclude_categories=["Cs"])))
+    @given(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0")))
     def test_all_of_unicode_comes_through(self, text: str) -> None:
         for body in (text.encode(), codecs.BOM_UTF16_BE + text.encode("utf-16-be")):
             expected = text.removeprefix("\ufeff") if body == text.encode() else text
@@ -122,13 +150,13 @@ class TestLargeTexts:
     def samples(self, monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
         """What the guess at an encoding was made from."""
         seen: list[bytes] = []
-        guess = text_module._likeliest
+        guess = charsets._likeliest
 
         def watched(sample: bytes) -> list[str]:
             seen.append(sample)
             return guess(sample)
 
-        monkeypatch.setattr(text_module, "_likeliest", watched)
+        monkeypatch.setattr(charsets, "_likeliest", watched)
         return seen
 
     def test_the_guess_is_made_from_a_sample(self, samples: list[bytes]) -> None:
@@ -181,6 +209,61 @@ class TestLargeTexts:
 
     def test_words_by_the_million(self) -> None:
         assert metadata(b"ab " * 2_000_000)["words"] == 2_000_000
+
+
+class TestPieces:
+    """A text is worked on in pieces, and nothing of it shows where they were cut."""
+
+    @pytest.fixture(params=[1, 2, 3, 5, 64])
+    def _small_pieces(self, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(text_module, "PIECE_CHARACTERS", request.param)
+        monkeypatch.setattr(charsets, "_PIECE_BYTES", request.param)
+
+    @pytest.mark.usefixtures("_small_pieces")
+    @pytest.mark.parametrize(
+        "text",
+        [
+            "one two\r\nthree\rfour\n\r\n five",
+            "e\u0301" * 50,
+            "\u1100\u1161\u11a8" * 50,
+            "a\u0323\u0307b" * 20,
+            "\u09c7\u09be" * 20,
+            "\U00011131\U00011127" * 20,
+            "🎉é" * 30,
+            "",
+        ],
+    )
+    def test_the_outcome_is_that_of_the_whole(self, text: str) -> None:
+        expected = unicodedata.normalize("NFC", text.replace("\r\n", "\n").replace("\r", "\n"))
+
+        for body in (text.encode(), text.encode("utf-16")):
+            assert normalised(body) == expected
+            counted = metadata(body)
+            assert counted["characters"] == len(expected)
+            assert counted["words"] == len(expected.split())
+
+    @pytest.mark.usefixtures("_small_pieces")
+    def test_a_legacy_character_may_lie_across_two_of_them(self) -> None:
+        assert normalised(JAPANESE.encode("shift_jis")) == JAPANESE
+
+    def test_a_text_of_nothing_but_marks_is_parted_and_none_is_lost(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(text_module, "PIECE_CHARACTERS", 1_000)
+        for mark in ("\u0301", "\u09be", "\u1161"):
+            text = normalised((mark * 10_000).encode())
+
+            assert text.replace("\u034f", "") == mark * 10_000
+            assert unicodedata.is_normalized("NFC", text)
+
+    def test_pieces_begin_only_with_what_no_character_before_can_change(self) -> None:
+        """All of Unicode's canonical compositions (UAX #15, section 1.2) are pairs of characters."""
+        for character in map(chr, range(0x110000)):
+            first, _, second = unicodedata.decomposition(character).partition(" ")
+            if second and not first.startswith("<"):
+                assert not _stands_alone(chr(int(second, 16)))
+            if unicodedata.combining(character):
+                assert not _stands_alone(character)
 
 
 class TestNormalisation:

@@ -138,7 +138,7 @@ def copy(settings: Settings, job: Job, original: Original, destination: str) -> 
 
 
 def _copy_in_parts(settings: Settings, source: Any, destination: str, extra: Any) -> None:
-    """Side by side, each part of the very content that was opened; the tags that CopyObject would keep too."""
+    """Each part of the very content that was opened; with its tags, as one CopyObject would."""
     from s3transfer.exceptions import S3CopyFailedError
     from s3transfer.manager import TransferConfig, TransferManager
 

@@ -173,6 +173,7 @@ SIGN: Schema = {
         "uploadId": {"type": "string", "minLength": 1, "maxLength": 1024},
         "partNumber": {"type": "integer", "minimum": 1, "maximum": 10_000},
         "contentType": _COMPANION_FILE["type"],
+        "size": {**_SIZE, "description": "the size in bytes of what is sent, the file or the part"},
     },
 }
 

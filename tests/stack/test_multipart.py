@@ -266,6 +266,20 @@ def test_a_signed_part_is_for_its_own_number_alone(uploader: Uploader) -> None:
     assert uploader.abort(upload).status == 200
 
 
+def test_what_is_signed_one_by_one_with_a_size_takes_no_other_length(uploader: Uploader) -> None:
+    upload = uploader.begin(filename="a")
+    for wish in (
+        {"method": "PUT", "key": "a.txt"},
+        {"method": "PUT", "key": upload["key"], "uploadId": upload["uploadId"], "partNumber": 1},
+    ):
+        signed = uploader.call("POST", "/s3/sign", {**wish, "size": 5}).json
+        assert http_call("PUT", signed["url"], b"longer", signed["headers"]).status == 403
+        assert http_call("PUT", signed["url"], b"less", signed["headers"]).status == 403
+        assert http_call("PUT", signed["url"], b"right", signed["headers"]).status == 200
+    assert [part["Size"] for part in uploader.parts(upload)] == [5]
+    uploader.abort(upload)
+
+
 def test_pages_of_another_origin_may_call(uploader: Uploader) -> None:
     """A browser asks first, and reads an answer only when it may."""
     upload = uploader.begin(filename="a")

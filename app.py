@@ -102,11 +102,13 @@ def complete_multipart(call: Call, upload_id: str) -> Any:
 
 
 @route.get(
-    "/s3/multipart/{upload_id}/{part_number}", query=schemas.MULTIPART_QUERY, answer=answers.SIGNED_PART
+    "/s3/multipart/{upload_id}/{part_number}",
+    query=schemas.MULTIPART_PART_QUERY,
+    answer=answers.SIGNED_PART,
 )
 def sign_part(call: Call, upload_id: str, part_number: str) -> Any:
     """Sign one part."""
-    return multipart.sign_part(call.settings, call.owner, upload_id, part_number, call.query["key"])
+    return multipart.sign_part(call.settings, call.owner, upload_id, part_number, **call.query)
 
 
 @route.post("/s3/sign", body=schemas.SIGN, answer=answers.SIGNED_REQUEST, also=answers.NO_SUCH_UPLOAD)

@@ -119,11 +119,16 @@ PARTS = {
             "Size": _BYTES,
             "LastModified": _TIME,
         },
+        {"ChecksumSHA256": {**_TEXT, "description": "in Base64, of a part that was signed with its sha256"}},
         name="Part",
     ),
 }
 
-SIGNED_PART = _object({"url": _URL, "expires": _SECONDS}, name="SignedPart")
+SIGNED_PART = _object(
+    {"url": _URL, "expires": _SECONDS},
+    {"headers": {**_TEXTS, "description": "to send with a part that was signed with its sha256"}},
+    name="SignedPart",
+)
 
 SIGNED_PARTS = _object({"presignedUrls": _TEXTS, "expires": _SECONDS}, name="SignedParts")
 

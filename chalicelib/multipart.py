@@ -6,6 +6,10 @@ written down here: who names a key of somebody else's is told what they are told
 
 A part is signed without a call to AWS, as often as somebody asks for it; the size of the whole is checked
 when it is put together.
+
+What Companion does not have: an upload may be begun with `checksum`, and every part of it is then signed
+with its SHA-256, so that S3 takes no other bytes. S3 does not mix the two: an upload that was begun with a
+checksum wants one of each part, and one that was not takes none.
 """
 
 import re
@@ -54,6 +58,8 @@ def create(settings: Settings, owner: str, body: Mapping[str, Any], base_url: st
     declared.admit(settings, limit=OBJECT_LIMIT, type_field="type")
     job_id, key = uploads.new_key(settings, owner, declared)
     named: Any = {"ContentType": declared.content_type} if declared.content_type else {}
+    if checksum := body.get("checksum"):
+        named["ChecksumAlgorithm"] = checksum
     made = clients.s3().create_multipart_upload(
         Bucket=settings.bucket, Key=key, Metadata=dict(declared.metadata), **named
     )
@@ -66,8 +72,12 @@ def create(settings: Settings, owner: str, body: Mapping[str, Any], base_url: st
     }
 
 
-def sign_part(settings: Settings, owner: str, upload_id: str, number: str, key: str) -> dict[str, Any]:
+def sign_part(
+    settings: Settings, owner: str, upload_id: str, number: str, key: str, sha256: str | None = None
+) -> dict[str, Any]:
     """`{"url", "expires"}`: where to PUT one part, and for how many seconds.
+
+    With its SHA-256, as 64 hexadecimal digits, there are `headers` beside, which have to be sent with it.
 
     Raises:
         BadRequest: there is no part of this number.
@@ -75,7 +85,9 @@ def sign_part(settings: Settings, owner: str, upload_id: str, number: str, key: 
     """
     upload_id = own(settings, owner, upload_id, key)
     (part,) = _part_numbers("partNumber", [number])
-    return {"url": _part_url(settings, upload_id, key, part), "expires": settings.expires_in}
+    headers = Declared(sha256=sha256).headers()
+    url = _part_url(settings, upload_id, key, part, headers)
+    return {"url": url, "expires": settings.expires_in} | ({"headers": headers} if headers else {})
 
 
 def sign_batch(settings: Settings, owner: str, upload_id: str, numbers: str, key: str) -> dict[str, Any]:
@@ -96,6 +108,8 @@ def sign_batch(settings: Settings, owner: str, upload_id: str, numbers: str, key
 def list_parts(settings: Settings, owner: str, upload_id: str, key: str) -> list[dict[str, Any]]:
     """`[{"PartNumber", "ETag", "Size", "LastModified"}, …]`: what has arrived, which is where to resume.
 
+    Parts that came with a checksum have a `ChecksumSHA256`, in Base64, as S3 has it.
+
     Raises:
         NotFound: the caller has no such upload, or it has been completed or aborted.
     """
@@ -105,6 +119,7 @@ def list_parts(settings: Settings, owner: str, upload_id: str, key: str) -> list
             "ETag": part["ETag"],
             "Size": part["Size"],
             "LastModified": part["LastModified"].astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+            **_checksum(part),
         }
         for part in _arrived(settings, own(settings, owner, upload_id, key), key)
     ]
@@ -141,7 +156,7 @@ def complete(
             Bucket=settings.bucket,
             Key=key,
             UploadId=upload_id,
-            MultipartUpload={"Parts": [{"PartNumber": n, "ETag": f'"{etag}"'} for n, etag in named]},
+            MultipartUpload={"Parts": [_named(part) for part in arrived]},
         )
     except s3.exceptions.ClientError as error:
         _blame(error)
@@ -198,13 +213,16 @@ def _part_numbers(field: str, sent: Sequence[str]) -> list[int]:
     return list(dict.fromkeys(numbers))
 
 
-def _part_url(settings: Settings, upload_id: str, key: str, number: int) -> str:
+def _part_url(
+    settings: Settings, upload_id: str, key: str, number: int, headers: Mapping[str, str] | None = None
+) -> str:
     return sigv4.presign(
         "PUT",
         uploads.location(settings),
         key,
         credentials=clients.credentials(),
         expires_in=settings.expires_in,
+        headers=headers,
         query={"partNumber": str(number), "uploadId": upload_id},
     )
 
@@ -259,6 +277,15 @@ def _check_sizes(settings: Settings, sizes: Sequence[int]) -> None:
             f"The parts have {sum(sizes)} bytes together; at most {settings.max_upload_bytes} are allowed.",
             code="too_large",
         )
+
+
+def _named(part: "PartTypeDef") -> Any:
+    """A part as CompleteMultipartUpload names it: with its checksum, where the upload has them."""
+    return {"PartNumber": part["PartNumber"], "ETag": part["ETag"], **_checksum(part)}
+
+
+def _checksum(part: "PartTypeDef") -> dict[str, str]:
+    return {"ChecksumSHA256": part["ChecksumSHA256"]} if "ChecksumSHA256" in part else {}
 
 
 def _bare(etag: str) -> str:

@@ -16,6 +16,7 @@ _LONGEST_SHOWN = 60
 
 _FILENAME: Schema = {"type": "string", "minLength": 1, "maxLength": 4096}
 _SIZE: Schema = {"type": "integer", "minimum": 1, "description": "the size of the file in bytes"}
+_SHA256: Schema = {"type": "string", "pattern": "^[0-9a-fA-F]{64}$"}
 _MEDIA_TYPE = r"[A-Za-z0-9!#&^_.+-]+/[A-Za-z0-9!#&^_.+-]+( *; *[\x20-\x7e]+)?"  # RFC 6838, section 4.2
 
 PRESIGN: Schema = {
@@ -31,11 +32,7 @@ PRESIGN: Schema = {
             "description": "a media type such as text/plain or text/csv; charset=utf-8",
         },
         "size": _SIZE,
-        "sha256": {
-            "type": "string",
-            "pattern": "^[0-9a-fA-F]{64}$",
-            "description": "the SHA-256 of the file, as 64 hexadecimal digits",
-        },
+        "sha256": {**_SHA256, "description": "the SHA-256 of the file, as 64 hexadecimal digits"},
         "metadata": {
             "type": "object",
             "maxProperties": 20,
@@ -98,6 +95,7 @@ MULTIPART: Schema = {
             "type": ["object", "null"],
             "description": "as for /presign; empty values, and name, type and relativePath, are left out",
         },
+        "checksum": {"enum": ["SHA256"], "description": "every part will be signed with its sha256"},
     },
 }
 
@@ -109,6 +107,17 @@ MULTIPART_QUERY: Schema = {
     "additionalProperties": False,
     "required": ["key"],
     "properties": {"key": _KEY},
+}
+
+MULTIPART_PART_QUERY: Schema = {
+    "$id": "multipart-part-query",
+    "type": "object",
+    "additionalProperties": False,
+    "required": ["key"],
+    "properties": {
+        "key": _KEY,
+        "sha256": {**_SHA256, "description": "the SHA-256 of the part, as 64 hexadecimal digits"},
+    },
 }
 
 MULTIPART_BATCH_QUERY: Schema = {
@@ -164,6 +173,7 @@ SIGN: Schema = {
         "uploadId": {"type": "string", "minLength": 1, "maxLength": 1024},
         "partNumber": {"type": "integer", "minimum": 1, "maximum": 10_000},
         "contentType": _COMPANION_FILE["type"],
+        "size": {**_SIZE, "description": "the size in bytes of what is sent, the file or the part"},
     },
 }
 
@@ -190,6 +200,7 @@ _ALL = (
     S3_PARAMS_QUERY,
     MULTIPART,
     MULTIPART_QUERY,
+    MULTIPART_PART_QUERY,
     MULTIPART_BATCH_QUERY,
     MULTIPART_PARTS,
     SIGN,

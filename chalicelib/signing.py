@@ -23,20 +23,23 @@ def sign(settings: Settings, owner: str, wish: Mapping[str, Any]) -> dict[str, A
         POST    uploadId              put them together
         DELETE  uploadId              give the upload up
 
-    Sizes are not signed here: a file that is larger than the deployment takes is rejected when it arrives.
+    With a `size`, which Uppy does not give by itself, S3 takes a file or part of this length alone; a client
+    sends `Content-Length` by itself, so that it is not among the `headers`. Without, a file that is larger
+    than the deployment takes is rejected when it arrives.
 
     Raises:
         BadRequest: no uploader makes such a request, or the deployment takes no such file.
         NotFound: the caller has no such upload.
     """
     method, upload_id = wish["method"], wish.get("uploadId")
+    size = int(wish["size"]) if "size" in wish else None
     headers: dict[str, str] = {}
     if upload_id is None:
         if method not in ("PUT", "POST"):
             raise BadRequest("uploadId: is missing.", field="uploadId")
         named = wish["key"].rsplit("/", 1)[-1]
-        declared = Declared(filename=named or None, content_type=wish.get("contentType") or None)
-        declared.admit(settings, limit=SINGLE_LIMIT)
+        declared = Declared(filename=named or None, content_type=wish.get("contentType") or None, size=size)
+        declared.admit(settings, limit=SINGLE_LIMIT if method == "PUT" else multipart.OBJECT_LIMIT)
         _, key = uploads.new_key(settings, owner, declared)
         headers = declared.headers()
         query = {} if method == "PUT" else {"uploads": ""}
@@ -46,14 +49,16 @@ def sign(settings: Settings, owner: str, wish: Mapping[str, Any]) -> dict[str, A
         if method == "PUT":
             if "partNumber" not in wish:
                 raise BadRequest("partNumber: is missing.", field="partNumber")
+            Declared(size=size).admit(settings, limit=SINGLE_LIMIT)
             query = {"partNumber": str(int(wish["partNumber"])), **query}
+    length = {"Content-Length": str(size)} if size is not None and method == "PUT" else {}
     url = sigv4.presign(
         method,
         uploads.location(settings),
         key,
         credentials=clients.credentials(),
         expires_in=settings.expires_in,
-        headers=headers,
+        headers=headers | length,
         query=query,
     )
     return {"url": url, "key": key, "headers": headers, "expires": settings.expires_in}

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 from chalicelib import clients, keys
 from chalicelib.errors import Conflict, NotFound, Superseded, Unavailable
 from chalicelib.files import open_plain
+from chalicelib.filetypes import HEAD_BYTES
 from chalicelib.jobs import Job, Upload, timestamp
 from chalicelib.processors import Output
-from chalicelib.settings import GiB, Settings
+from chalicelib.settings import GiB, MiB, Settings
 
 if TYPE_CHECKING:
     from botocore.response import StreamingBody
@@ -19,6 +20,12 @@ if TYPE_CHECKING:
 
 COPY_LIMIT = 5 * GiB
 """What one CopyObject call takes (Amazon S3 User Guide, "Copying, moving, and renaming objects")."""
+
+WHOLE_COPY = 256 * MiB
+"""Larger originals are copied in parts: S3 answers a copy when it is made, and a call is given up before it
+would have made one of gigabytes."""
+COPY_PART = 128 * MiB
+COPIES_AT_ONCE = 8
 
 METADATA_LIMIT = 2048
 """Bytes of an object's metadata, names and values (Amazon S3 User Guide, "Working with object metadata")."""
@@ -40,6 +47,7 @@ class Original:
     content_type: str
     metadata: dict[str, str]
     body: "StreamingBody"
+    """All of it, or above the light limit its first `HEAD_BYTES`."""
     last_modified: datetime
 
 
@@ -53,7 +61,7 @@ def open_original(settings: Settings, job: Job) -> Original:
         NotFound: it is nowhere (`original_missing`).
     """
     try:
-        return _open(settings, job.key, job.etag)
+        return _open(settings, job, job.key, job.etag)
     except clients.s3().exceptions.ClientError as error:
         status = clients.http_status(error)
         if status not in (404, 412):
@@ -61,7 +69,7 @@ def open_original(settings: Settings, job: Job) -> Original:
     for prefix in settings.ended_prefixes:
         moved = final_key(prefix, job)
         if moved != job.key and _is_moved(settings, moved, job.etag):
-            return _open(settings, moved)
+            return _open(settings, job, moved)
     if status == 412:
         raise Superseded("A newer upload lies on this key.")
     raise NotFound("The file was removed before it could be processed.", code="original_missing")
@@ -71,13 +79,16 @@ def final_key(prefix: str, job: Job) -> str:
     return keys.ended_key(prefix, job.owner, job.job_id, job.filename)
 
 
-def _open(settings: Settings, key: str, etag: str | None = None) -> Original:
-    pinned: Any = {"IfMatch": f'"{etag}"'} if etag else {}
-    answer: Any = clients.s3().get_object(Bucket=settings.bucket, Key=key, **pinned)
+def _open(settings: Settings, job: Job, key: str, etag: str | None = None) -> Original:
+    wanted: Any = {"IfMatch": f'"{etag}"'} if etag else {}
+    if job.size > settings.light_limit_bytes:
+        wanted["Range"] = f"bytes=0-{HEAD_BYTES - 1}"
+    answer: Any = clients.s3().get_object(Bucket=settings.bucket, Key=key, **wanted)
+    _, _, whole = answer.get("ContentRange", "").rpartition("/")  # bytes 0-65535/1234567
     return Original(
         key=key,
         etag=answer["ETag"].strip('"'),
-        size=answer["ContentLength"],
+        size=int(whole) if whole else answer["ContentLength"],
         content_type=answer.get("ContentType", "binary/octet-stream"),
         metadata=answer.get("Metadata", {}),
         body=answer["Body"],
@@ -123,7 +134,7 @@ def copy(settings: Settings, job: Job, original: Original, destination: str) -> 
     source: Any = {"Bucket": settings.bucket, "Key": original.key}
     s3 = clients.s3()
     try:
-        if original.size > COPY_LIMIT:
+        if original.size > WHOLE_COPY:
             _copy_in_parts(settings, source, destination, extra)
         else:
             s3.copy_object(Bucket=settings.bucket, Key=destination, CopySource=source, **extra)
@@ -134,10 +145,17 @@ def copy(settings: Settings, job: Job, original: Original, destination: str) -> 
 
 
 def _copy_in_parts(settings: Settings, source: Any, destination: str, extra: Any) -> None:
+    """Each part of the very content that was opened; with its tags, as one CopyObject would."""
     from s3transfer.exceptions import S3CopyFailedError
+    from s3transfer.manager import TransferConfig, TransferManager
 
+    config = TransferConfig(
+        multipart_threshold=1, multipart_chunksize=COPY_PART, max_request_concurrency=COPIES_AT_ONCE
+    )
+    tagged = {**extra, "TaggingDirective": "COPY"}
     try:
-        clients.s3().copy(source, settings.bucket, destination, ExtraArgs=extra)
+        with TransferManager(clients.s3(), config) as transfers:
+            transfers.copy(source, settings.bucket, destination, extra_args=tagged).result()
     except S3CopyFailedError:  # its word for a part that was answered with 412
         raise _replaced_on_the_way() from None
 

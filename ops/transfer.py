@@ -1,7 +1,7 @@
 """One file on its way to S3: in one request, or in parts that can be continued after an interruption.
 
 size ≤ threshold    POST /presign with size, type and SHA-256 ──▶ PUT
-larger              POST /s3/multipart ──▶ for each part: sign, PUT ──▶ complete
+larger              POST /s3/multipart ──▶ for each part: SHA-256, sign, PUT ──▶ complete
                          │
                          └ noted in a file; the next run asks which parts have arrived
 """
@@ -16,7 +16,7 @@ from concurrent.futures import Executor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, cast
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 from ops.api_client import BLOCK_BYTES, Answer, Api, Http, RequestFailed
 
@@ -24,6 +24,7 @@ MiB = 1024 * 1024
 THRESHOLD = 64 * MiB
 PART_BYTES = 16 * MiB
 MAX_PARTS = 10_000  # Amazon S3 User Guide, "Amazon S3 multipart upload limits"
+CHECKSUM = "SHA256"
 PATIENCE = 15.0  # seconds for a completed upload to show as a job
 
 Progress = Callable[[int], None]
@@ -62,11 +63,12 @@ class Source:
     def media_type(self) -> str | None:
         return mimetypes.guess_type(self.path.name)[0]
 
-    def sha256(self, http: Http) -> str:
+    def sha256(self, http: Http, start: int = 0, size: int | None = None) -> str:
+        """Of all of it, or of one part; as 64 hexadecimal digits."""
         digest = hashlib.sha256()
         with self.path.open("rb") as file:
-            while block := file.read(BLOCK_BYTES):
-                http.check()
+            piece = _Piece(http, file, start, self.size if size is None else size, lambda _: None)
+            while block := piece.read(BLOCK_BYTES):
                 digest.update(block)
         return digest.hexdigest()
 
@@ -116,7 +118,10 @@ class Transfer:
 
 @dataclass(frozen=True)
 class Note:
-    """What is remembered of an upload that has begun: `{"key", "uploadId", "jobId", "partBytes"}`."""
+    """What is remembered of an upload: `{"key", "uploadId", "jobId", "partBytes", "checksum"}`.
+
+    One that was begun without a `checksum` goes on without: S3 takes none with the rest of its parts.
+    """
 
     path: Path
 
@@ -196,10 +201,10 @@ class _Parted:
         return {}
 
     def _begin(self) -> None:
-        wish = {"filename": self._source.path.name, "size": self._source.size}
+        wish = {"filename": self._source.path.name, "size": self._source.size, "checksum": CHECKSUM}
         wish |= {"type": self._source.media_type} if self._source.media_type else {}
         begun = self._api("POST", "/s3/multipart", wish)
-        self._begun = {**begun, "partBytes": part_bytes(self._source.size)}
+        self._begun = {**begun, "partBytes": part_bytes(self._source.size), "checksum": CHECKSUM}
         self._note.write(self._begun)
 
     def _arrived(self, listed: Iterable[Mapping[str, Any]]) -> dict[int, str]:
@@ -212,13 +217,20 @@ class _Parted:
         return arrived
 
     def _send_part(self, number: int) -> str:
+        start, size = (number - 1) * int(self._begun["partBytes"]), self._length(number)
+        declared = {}
+        if self._begun.get("checksum") == CHECKSUM:
+            declared["sha256"] = self._source.sha256(self._http, start, size)
+
         def attempt() -> Answer:
             # Signed anew each time, so that however long it takes no URL has expired.
-            url = self._api.once("GET", self._path(f"/{number}"))["url"]
-            start = (number - 1) * int(self._begun["partBytes"])
+            signed = self._api.once("GET", self._path(f"/{number}", **declared))
+            url, headers = signed["url"], signed.get("headers", {})
             try:
-                return _put(self._http, url, {}, self._source, start, self._length(number), self._progress)
+                return _put(self._http, url, headers, self._source, start, size, self._progress)
             except RequestFailed as error:
+                if error.code == "BadDigest":
+                    self._source.must_be_unchanged()
                 raise _with_a_new_url(error) from None
 
         return self._http.patiently(attempt).headers["ETag"]
@@ -257,9 +269,10 @@ class _Parted:
         part = int(self._begun["partBytes"])
         return min(part, self._source.size - (number - 1) * part)
 
-    def _path(self, rest: str = "") -> str:
-        upload_id, key = (quote(self._begun[name], safe="") for name in ("uploadId", "key"))
-        return f"/s3/multipart/{upload_id}{rest}?key={key}"
+    def _path(self, rest: str = "", **query: str) -> str:
+        upload_id = quote(self._begun["uploadId"], safe="")
+        query = {"key": self._begun["key"], **query}
+        return f"/s3/multipart/{upload_id}{rest}?{urlencode(query, quote_via=quote, safe='')}"
 
 
 def _put(

@@ -3,15 +3,18 @@
 A probe says whether a server does what AWS does. MiniStack alone must fail it, or the bridge can be deleted.
 """
 
+import asyncio
 import base64
 import hashlib
 import io
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 import zipfile
 from collections.abc import Callable, Iterator
@@ -311,6 +314,49 @@ def queues_follow_the_port(server: Server) -> bool:
     return url.startswith(server.url)
 
 
+def part_of_a_large_object_is_read_alone(server: Server) -> bool:
+    """By what the server's memory grows at most (proc(5), clear_refs and VmHWM)."""
+    s3 = server.client("s3")
+    s3.create_bucket(Bucket="large")
+    size = 4 * embedded_aws.LARGE_BYTES
+    s3.put_object(Bucket="large", Key="key", Body=bytes(size))
+
+    def memory(name: str) -> int:
+        found = re.search(rf"{name}:\s+(\d+) kB", Path(f"/proc/{server.pid}/status").read_text())
+        assert found
+        return int(found[1]) * 1024
+
+    s3.head_object(Bucket="large", Key="key")  # until then it holds the request before, and its body
+    Path(f"/proc/{server.pid}/clear_refs").write_text("5")  # the peak is now what it holds
+    before = memory("VmRSS")
+    got = s3.get_object(Bucket="large", Key="key", Range="bytes=0-65535")
+    assert len(got["Body"].read()) == 65536
+    return memory("VmHWM") - before < size // 2
+
+
+def others_are_served_while_an_upload_is_completed(server: Server) -> bool:
+    s3 = server.client("s3")
+    s3.create_bucket(Bucket="large")
+    s3.put_object(Bucket="large", Key="key", Body=bytes(256 * 1024 * 1024))
+    upload: dict[str, Any] = {"Bucket": "large", "Key": "key"}
+    upload["UploadId"] = s3.create_multipart_upload(**upload)["UploadId"]
+    parts = [
+        {"PartNumber": number, "ETag": s3.upload_part_copy(**upload, **part)["CopyPartResult"]["ETag"]}
+        for number in (1, 2)
+        for part in [{"PartNumber": number, "CopySource": "large/key"}]
+    ]
+    completing = threading.Thread(
+        target=lambda: s3.complete_multipart_upload(**upload, MultipartUpload={"Parts": parts})
+    )
+    served = 0
+    completing.start()
+    while completing.is_alive():
+        server.client("sqs").list_queues()
+        served += 1
+    # MiniStack alone may serve a few until it has begun, and the one that had to wait.
+    return served > 10
+
+
 Probe = Callable[[Server], bool]
 BRIDGES: list[tuple[Probe, str]] = [
     (functions_are_active_at_once, "make_functions_active_at_once"),
@@ -319,13 +365,25 @@ BRIDGES: list[tuple[Probe, str]] = [
     (a_preflight_is_answered, "_put_whole_integration"),
     (a_batch_needs_only_the_permission_of_its_calls, "authorize_batches_as_single_calls"),
     (a_form_with_other_bytes_is_refused, "verify_checksums_of_forms"),
+    (part_of_a_large_object_is_read_alone, "read_large_objects_by_the_piece"),
+    (others_are_served_while_an_upload_is_completed, "complete_large_uploads_beside_other_requests"),
     (asynchronous_events_wait_for_their_turn, "queue_asynchronous_events, its turns,"),
     (sns_tries_a_failing_function_three_times, "queue_asynchronous_events, its delivery from SNS,"),
     (state_survives_a_kill, "checkpoint_state"),
     (queues_follow_the_port, "move_to_port"),
 ]
+ONLY_HERE: dict[Probe, Path] = {part_of_a_large_object_is_read_alone: Path("/proc/self/clear_refs")}
 each_bridge = pytest.mark.parametrize(
-    ("probe", "bridge"), BRIDGES, ids=[probe.__name__ for probe, _ in BRIDGES]
+    ("probe", "bridge"),
+    [
+        pytest.param(
+            probe,
+            bridge,
+            id=probe.__name__,
+            marks=pytest.mark.skipif(not ONLY_HERE.get(probe, CHECKOUT).exists(), reason="needs Linux"),
+        )
+        for probe, bridge in BRIDGES
+    ],
 )
 
 
@@ -371,6 +429,73 @@ def test_an_imported_api_serves_bytes_and_asks_its_authorizer(aws: Server, deplo
     answer = send(Authorization="Bearer good")
     assert (answer.status, answer.body) == (200, bytes(range(256)))
     assert len(gateway.get_authorizers(restApiId=api_id)["items"]) == 1
+
+
+def test_a_large_object_is_the_same_whole_in_part_and_copied(aws: Server) -> None:
+    s3 = aws.client("s3")
+    s3.create_bucket(Bucket="large")
+    body = b"".join(number.to_bytes(4, "big") for number in range(embedded_aws.LARGE_BYTES // 4 + 1))
+    s3.put_object(Bucket="large", Key="key", Body=body)
+    s3.copy_object(Bucket="large", Key="copy", CopySource="large/key")
+
+    for key in ("key", "copy"):
+        assert s3.get_object(Bucket="large", Key=key)["Body"].read() == body
+    got = s3.get_object(Bucket="large", Key="key", Range="bytes=1000-3000000")
+    assert (got["ContentRange"], got["Body"].read()) == (
+        f"bytes 1000-3000000/{len(body)}",
+        body[1000:3000001],
+    )
+    reading = s3.get_object(Bucket="large", Key="key")["Body"]
+    begin = reading.read(1000)
+    s3.put_object(Bucket="large", Key="key", Body=b"new")
+    s3.delete_object(Bucket="large", Key="copy")
+    assert begin + reading.read() == body
+
+
+def test_a_completion_that_takes_long_shows_signs_of_life_and_then_its_event(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from ministack.services import s3
+
+    told: list[str] = []
+    enough = threading.Event()
+
+    async def slow(*_: Any, **__: Any) -> embedded_aws.Response:
+        s3._fire_s3_event_async("created")
+        enough.wait(30)
+        told.append("whole")
+        return 200, {}, s3.XML_DECL + b"\n<Done/>"
+
+    monkeypatch.setattr(s3, "handle_request", slow)
+    monkeypatch.setattr(s3, "_fire_s3_event_async", told.append)
+    monkeypatch.setattr(embedded_aws, "SIGN_OF_LIFE_SECONDS", 0.01)
+    upload = {"parts": {1: {"size": embedded_aws.LARGE_BYTES}}}
+    monkeypatch.setattr(s3, "_multipart_uploads", {"id": upload})
+    embedded_aws.complete_large_uploads_beside_other_requests()
+
+    async def answers() -> list[bytes]:
+        """Of two who ask for the same: the second had lost patience with the first."""
+        request: Any = ("POST", "/large/key", {}, b"", {"uploadId": ["id"]})
+        (_, _, first), (_, _, second) = [await s3.handle_request(*request) for _ in range(2)]
+        return [await read(first), await read(second)]
+
+    async def read(body: Any) -> bytes:
+        sent: list[bytes] = []
+
+        async def send(message: Any) -> None:
+            sent.append(message["body"])
+            if len(sent) == 3:
+                enough.set()
+
+        await body.runner(send, None)
+        return b"".join(sent)
+
+    first, second = asyncio.run(answers())
+
+    assert first.startswith(s3.XML_DECL + b"  ")
+    assert first.endswith(b"\n<Done/>")
+    assert second == s3.XML_DECL + b"\n<Done/>"
+    assert told == ["whole", "created"]
 
 
 def test_a_state_that_changes_while_it_is_copied_is_copied_again() -> None:

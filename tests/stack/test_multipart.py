@@ -1,5 +1,6 @@
 """Large files in parts, by the contract that Uppy's uploader has with Companion, against both front doors."""
 
+import base64
 import hashlib
 import json
 from collections.abc import Iterator
@@ -28,6 +29,13 @@ class Uploader(User):
     def path(self, upload: Any, more: str = "", **query: str) -> str:
         encoded = urlencode({"key": upload["key"], **query}, quote_via=quote)
         return f"/s3/multipart/{quote(upload['uploadId'], safe='')}{more}?{encoded}"
+
+    def sign(self, upload: Any, number: int, body: bytes) -> Any:
+        """A URL for a part with these bytes and no others."""
+        sha256 = hashlib.sha256(body).hexdigest()
+        answer = self.call("GET", self.path(upload, f"/{number}", sha256=sha256))
+        assert answer.status == 200, answer.body
+        return answer.json
 
     def send(self, upload: Any, number: int, body: bytes) -> str:
         """Send one part; its ETag, as S3 answered it."""
@@ -89,6 +97,41 @@ def test_a_file_in_three_parts_becomes_a_completed_job(uploader: Uploader) -> No
     assert head["Metadata"].items() >= {"order": "7"}.items()
     assert done.json["statusUrl"].endswith(f"/jobs/{upload['jobId']}")
     eventually(lambda: not uploader.keys(upload["key"]), "it is no longer where it was put")
+
+
+def test_a_part_that_is_signed_with_its_checksum_takes_no_other_bytes(uploader: Uploader) -> None:
+    upload = uploader.begin(filename="checked.bin", checksum="SHA256")
+    sent = dict(chunks(BODY))
+    signed = uploader.sign(upload, 1, sent[1])
+    other = uploader.sign(upload, 1, sent[3])["headers"]
+
+    for body, headers, refusal in (
+        (sent[1][:-1] + b"x", signed["headers"], (400, "BadDigest")),
+        (sent[3], other, (403, "SignatureDoesNotMatch")),
+        (sent[1], {}, (403, "SignatureDoesNotMatch")),
+    ):
+        put = http_call("PUT", signed["url"], body, headers)
+        assert (put.status, put.body.decode().partition("<Code>")[2].partition("</Code>")[0]) == refusal
+    assert uploader.parts(upload) == []
+
+    for number, body in sent.items():
+        signed = uploader.sign(upload, number, body)
+        assert http_call("PUT", signed["url"], body, signed["headers"]).status == 200
+    parts = uploader.parts(upload)
+    assert [base64.b64decode(part["ChecksumSHA256"]) for part in parts] == [
+        hashlib.sha256(body).digest() for body in sent.values()
+    ]
+    assert uploader.complete(upload, parts).status == 200
+    job = uploader.ended(upload["jobId"])
+    assert (job["status"], uploader.object(job["key"])) == ("COMPLETED", BODY)
+
+
+def test_a_checksum_that_is_none_is_refused(uploader: Uploader) -> None:
+    upload = {"uploadId": "any", "key": uploader.presign()["s3Key"]}
+
+    for sha256 in ("", "0" * 63, "g" * 64, base64.b64encode(bytes(32)).decode()):
+        assert_refused(uploader.call("GET", uploader.path(upload, "/1", sha256=sha256)), 400, "bad_request")
+    assert_refused(uploader.call("POST", "/s3/multipart", {"checksum": "CRC32"}), 400, "bad_request")
 
 
 def test_an_upload_goes_on_where_it_was_interrupted(uploader: Uploader) -> None:
@@ -221,6 +264,20 @@ def test_a_signed_part_is_for_its_own_number_alone(uploader: Uploader) -> None:
     assert http_call("GET", url).status == 403
     assert uploader.parts(upload) == []
     assert uploader.abort(upload).status == 200
+
+
+def test_what_is_signed_one_by_one_with_a_size_takes_no_other_length(uploader: Uploader) -> None:
+    upload = uploader.begin(filename="a")
+    for wish in (
+        {"method": "PUT", "key": "a.txt"},
+        {"method": "PUT", "key": upload["key"], "uploadId": upload["uploadId"], "partNumber": 1},
+    ):
+        signed = uploader.call("POST", "/s3/sign", {**wish, "size": 5}).json
+        assert http_call("PUT", signed["url"], b"longer", signed["headers"]).status == 403
+        assert http_call("PUT", signed["url"], b"less", signed["headers"]).status == 403
+        assert http_call("PUT", signed["url"], b"right", signed["headers"]).status == 200
+    assert [part["Size"] for part in uploader.parts(upload)] == [5]
+    uploader.abort(upload)
 
 
 def test_pages_of_another_origin_may_call(uploader: Uploader) -> None:

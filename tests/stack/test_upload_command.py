@@ -71,6 +71,8 @@ def test_several_files_at_once_small_and_in_parts(stack: LocalStack, tmp_path: P
         job = user.job(job_of(line))
         assert job["filename"] == path.name
         assert user.object(job["key"]) == path.read_bytes()
+        kept = stack.client("s3").head_object(Bucket=user.bucket, Key=job["key"], ChecksumMode="ENABLED")
+        assert "ChecksumSHA256" in kept
     assert not list((tmp_path / "waybill" / "uploads").glob("*"))
 
 

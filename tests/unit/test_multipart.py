@@ -4,6 +4,8 @@ moto binds upload ids to keys and keeps parts, but checks no signature: that par
 signed for, and nowhere else, is tested in `tests/stack`.
 """
 
+import base64
+import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -107,6 +109,22 @@ class TestCreate:
         assert "host" in sent or "authorization" in sent
         assert [name for name in sent if "checksum" in name] == []
 
+    def test_with_a_checksum_it_is_asked_of_every_part(self, aws: Settings) -> None:
+        sent: dict[str, str] = {}
+
+        def note(request: Any, **_: Any) -> None:
+            sent.update({name.lower(): value for name, value in request.headers.items()})
+
+        clients.s3().meta.events.register("before-send.s3.CreateMultipartUpload", note)
+        begin(aws, filename="a", checksum="SHA256")
+
+        assert sent["x-amz-checksum-algorithm"] in ("SHA256", b"SHA256")
+
+    @pytest.mark.parametrize("checksum", ["sha256", "CRC32", "", None, 1])
+    def test_other_checksums_are_not_taken(self, checksum: Any) -> None:
+        with pytest.raises(BadRequest, match="checksum: must be one of: SHA256"):
+            schemas.check(schemas.MULTIPART, {"checksum": checksum})
+
 
 class TestSigning:
     def test_a_part_is_signed_for_its_number_and_its_upload(self, settings: Settings) -> None:
@@ -130,6 +148,22 @@ class TestSigning:
             query={"partNumber": "10000", "uploadId": "the.id_-"},
             now=moment,
         )
+
+    def test_a_part_is_signed_with_its_checksum(self, settings: Settings) -> None:
+        key = "uploads/alice/0190a5a2-7c00-7000-8000-000000000000/a"
+        digest = hashlib.sha256(b"part")
+
+        signed = multipart.sign_part(settings, "alice", "id", "1", key, sha256=digest.hexdigest().upper())
+
+        query = parse_qs(urlsplit(signed["url"]).query)
+        assert signed["headers"] == {"x-amz-checksum-sha256": base64.b64encode(digest.digest()).decode()}
+        assert query["X-Amz-SignedHeaders"] == ["host;x-amz-checksum-sha256"]
+        assert query["partNumber"] == ["1"]
+
+    def test_without_a_checksum_the_answer_is_companions(self, settings: Settings) -> None:
+        key = "uploads/alice/0190a5a2-7c00-7000-8000-000000000000/a"
+
+        assert multipart.sign_part(settings, "alice", "id", "1", key).keys() == {"url", "expires"}
 
     def test_an_id_is_the_same_whether_the_path_was_decoded_or_not(self, settings: Settings) -> None:
         """API Gateway decodes a path's parameters, and `chalice local` does not."""
@@ -244,6 +278,21 @@ class TestList:
         assert datetime.fromisoformat(part.pop("LastModified")).tzinfo == UTC
         assert part == {**sent, "Size": 3}
 
+    def test_what_came_with_a_checksum_is_listed_with_it(self, settings: Settings) -> None:
+        part: Any = {
+            "PartNumber": 1,
+            "ETag": '"e"',
+            "Size": 1,
+            "LastModified": datetime(2026, 1, 2, tzinfo=UTC),
+            "ChecksumSHA256": "c",
+        }
+        clients.reset()
+        with Stubber(clients.s3()) as s3:
+            s3.add_response("list_parts", {"Parts": [part], "IsTruncated": False})
+            upload = {"uploadId": "id", "key": "uploads/alice/0190a5a2-7c00-7000-8000-000000000000/a"}
+            assert arrived(settings, upload) == [{**part, "LastModified": "2026-01-02T00:00:00Z"}]
+        clients.reset()
+
     def test_every_part_of_a_long_upload_is_listed(self, aws: Settings) -> None:
         """S3 lists 1,000 at a time."""
         upload = begin(aws)
@@ -278,6 +327,33 @@ class TestComplete:
         schemas.check(schemas.MULTIPART_PARTS, {"parts": listed})
 
         assert complete(aws, upload, listed)
+
+    def test_the_checksums_of_the_parts_go_to_s3_as_it_listed_them(self, settings: Settings) -> None:
+        """S3: "The complete multipart upload request must include the checksum for each part.\""""
+        listed: list[Any] = [
+            {"PartNumber": 1, "ETag": '"e1"', "Size": len(PART), "ChecksumSHA256": "c1"},
+            {"PartNumber": 2, "ETag": '"e2"', "Size": 1, "ChecksumSHA256": "c2", "ChecksumCRC32": "other"},
+        ]
+        named = [
+            {"PartNumber": 1, "ETag": "e1", "ChecksumSHA256": "claimed"},
+            {"PartNumber": 2, "ETag": "e2"},
+        ]
+        key = "uploads/alice/0190a5a2-7c00-7000-8000-000000000000/a"
+        sent = [
+            {"PartNumber": 1, "ETag": '"e1"', "ChecksumSHA256": "c1"},
+            {"PartNumber": 2, "ETag": '"e2"', "ChecksumSHA256": "c2"},
+        ]
+        clients.reset()
+        with Stubber(clients.s3()) as s3:
+            s3.add_response("list_parts", {"Parts": listed, "IsTruncated": False})
+            s3.add_response(
+                "complete_multipart_upload",
+                {},
+                {"Bucket": settings.bucket, "Key": key, "UploadId": "id", "MultipartUpload": {"Parts": sent}},
+            )
+            complete(settings, {"uploadId": "id", "key": key}, named)
+            s3.assert_no_pending_responses()
+        clients.reset()
 
     def test_a_part_may_be_sent_again(self, aws: Settings) -> None:
         upload = begin(aws)

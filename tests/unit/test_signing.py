@@ -1,5 +1,6 @@
 """Requests signed one by one: what is signed for whom, and what is not."""
 
+from dataclasses import replace
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -7,7 +8,7 @@ import pytest
 
 from chalicelib import keys, signing
 from chalicelib.errors import BadRequest, NotFound
-from chalicelib.settings import Settings
+from chalicelib.settings import GiB, Settings, TiB
 
 ALICE, BOB = keys.owner_segment("alice"), keys.owner_segment("bob")
 
@@ -40,6 +41,39 @@ def test_the_type_of_a_file_is_signed(settings: Settings, method: str) -> None:
 
     assert signed["headers"] == {"Content-Type": "text/plain"}
     assert "content-type" in parse_qs(urlsplit(signed["url"]).query)["X-Amz-SignedHeaders"][0].split(";")
+
+
+def test_a_size_is_signed_where_something_is_sent_and_left_to_the_client_to_send(settings: Settings) -> None:
+    key = signing.sign(settings, ALICE, {"method": "POST", "key": "film.mp4", "size": 7})["key"]
+    part = {"key": key, "uploadId": "an-id", "partNumber": 1}
+
+    def signed_headers(wish: dict[str, Any]) -> list[str]:
+        signed = signing.sign(settings, ALICE, wish)
+        assert signed["headers"] == {}
+        query = parse_qs(urlsplit(str(signed["url"])).query)
+        return query["X-Amz-SignedHeaders"][0].split(";")
+
+    for put in ({"method": "PUT", "key": "a"}, {"method": "PUT", **part}):
+        assert signed_headers(put) == ["host"]
+        assert signed_headers({**put, "size": 7}) == ["content-length", "host"]
+    for other in ({"method": "POST", "key": "a"}, {"method": "GET", **part}, {"method": "DELETE", **part}):
+        assert signed_headers({**other, "size": 7}) == ["host"]
+
+
+def test_no_more_is_signed_than_the_deployment_and_s3_take(settings: Settings) -> None:
+    key = signing.sign(settings, ALICE, {"method": "POST", "key": "film.mp4"})["key"]
+    part = {"method": "PUT", "key": key, "uploadId": "an-id", "partNumber": 1}
+    large = replace(settings, max_upload_bytes=TiB)
+
+    assert signing.sign(large, ALICE, {"method": "POST", "key": "a", "size": TiB})
+    for allowing, wish in (
+        (settings, {"method": "POST", "key": "a", "size": settings.max_upload_bytes + 1}),
+        (large, {"method": "PUT", "key": "a", "size": 5 * GiB + 1}),
+        (large, {**part, "size": 5 * GiB + 1}),
+    ):
+        with pytest.raises(BadRequest) as refused:
+            signing.sign(allowing, ALICE, wish)
+        assert refused.value.details == {"field": "size"}
 
 
 def test_what_belongs_to_an_upload_is_signed_for_its_owner_alone(settings: Settings) -> None:

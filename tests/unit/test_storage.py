@@ -11,6 +11,7 @@ import pytest
 
 from chalicelib import clients, storage
 from chalicelib.errors import NotFound, Superseded
+from chalicelib.filetypes import HEAD_BYTES
 from chalicelib.jobs import Job, Upload
 from chalicelib.processors import Output
 from chalicelib.settings import MiB, Settings
@@ -57,6 +58,25 @@ class TestOpening:
     def test_nothing_is_read_by_opening(self, flow: Flow) -> None:
         original = storage.open_original(flow.settings, entered(flow))
         assert original.body.tell() == 0
+
+    def test_above_the_light_limit_only_the_beginning_is_asked_for(self, flow: Flow) -> None:
+        body = bytes(range(256)) * (HEAD_BYTES // 256) + b"the rest"
+        job = entered(flow, body)
+        for limit, expected in ((len(body), body), (len(body) - 1, body[:HEAD_BYTES])):
+            settings = replace(flow.settings, light_limit_bytes=limit)
+            original = storage.open_original(settings, job)
+            assert (original.size, original.body.read()) == (len(body), expected)
+
+    def test_the_beginning_is_pinned_and_found_again_like_all_of_it(self, flow: Flow) -> None:
+        settings = replace(flow.settings, light_limit_bytes=1)
+        job = entered(flow)
+        moved = moved_to(flow, job, "processed/")
+        original = storage.open_original(settings, job)
+        assert (original.key, original.size, original.body.read()) == (moved, len(OLD), OLD)
+        job = entered(flow)
+        flow.put(job.key, NEW)
+        with pytest.raises(Superseded):
+            storage.open_original(settings, job)
 
     def test_other_content_on_the_key_is_never_opened(self, flow: Flow) -> None:
         job = entered(flow)
@@ -165,11 +185,17 @@ class TestCopying:
 
 
 class TestCopyingInParts:
-    """What one CopyObject does not take. The limit is lowered; the parts are as large as ever."""
+    """What takes one CopyObject too long. The limit is lowered, and the parts are smaller."""
 
     @pytest.fixture(autouse=True)
     def _low_limit(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(storage, "COPY_LIMIT", MiB)
+        monkeypatch.setattr(storage, "WHOLE_COPY", MiB)
+        monkeypatch.setattr(storage, "COPY_PART", 8 * MiB)
+
+    def test_up_to_the_limit_one_call_makes_the_copy(self, flow: Flow) -> None:
+        job = entered(flow, b"x" * MiB)
+        storage.copy(flow.settings, job, storage.open_original(flow.settings, job), final(job))
+        assert (flow.calls.count("CopyObject"), flow.calls.count("UploadPartCopy")) == (1, 0)
 
     def test_a_large_file_arrives_whole_with_type_metadata_and_mark(self, flow: Flow) -> None:
         body = bytes(range(256)) * (20 * MiB // 256) + b"end"
@@ -183,6 +209,16 @@ class TestCopyingInParts:
         assert copied["Metadata"] == {"colour": "red", "waybill-etag": job.etag}
         assert copied["ETag"].strip('"') != job.etag
         assert flow.content(destination) == body
+
+    def test_tags_are_kept_as_by_one_call(self, flow: Flow, monkeypatch: pytest.MonkeyPatch) -> None:
+        job = entered(flow, b"x" * 9 * MiB, Tagging="scanned=clean")
+        for prefix in ("processed/", "failed/"):
+            storage.copy(flow.settings, job, storage.open_original(flow.settings, job), final(job, prefix))
+            monkeypatch.setattr(storage, "WHOLE_COPY", 9 * MiB)
+        assert (flow.calls.count("CopyObject"), flow.calls.count("UploadPartCopy")) == (1, 2)
+        for prefix in ("processed/", "failed/"):
+            tags = flow.s3.get_object_tagging(Bucket=flow.settings.bucket, Key=final(job, prefix))["TagSet"]
+            assert tags == [{"Key": "scanned", "Value": "clean"}]
 
     def test_it_is_found_again_although_its_etag_has_changed(self, flow: Flow) -> None:
         job = entered(flow, b"x" * 9 * MiB)

@@ -1,5 +1,6 @@
 """Sending a file over a bad network: a server that answers like the API and like S3, and has its moments."""
 
+import hashlib
 import json
 import os
 import re
@@ -9,6 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
@@ -19,6 +22,7 @@ from ops.transfer import CannotSend, Note, Source, Transfer
 JOB = "01912b3c-4d5e-7f60-8a1b-2c3d4e5f6071"
 EXPIRED = (403, b"<Error><Code>AccessDenied</Code><Message>Request has expired</Message></Error>")
 BUSY = (503, b"<Error><Code>SlowDown</Code><Message>Please reduce your request rate.</Message></Error>")
+BAD_DIGEST = (400, b"<Error><Code>BadDigest</Code><Message>The SHA256 did not match.</Message></Error>")
 HANG_UP = (0, b"")
 DONE_BUT_HANG_UP = (-1, b"")
 
@@ -31,6 +35,7 @@ class Server:
         self.faults: list[tuple[str, tuple[int, bytes]]] = []
         self.parts: dict[int, bytes] = {}
         self.whole: bytes | None = None
+        self.checksum: str | None = None
         self.on_put: Callable[[], None] = lambda: None
         self._http = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self.url = f"http://127.0.0.1:{self._http.server_port}"
@@ -50,7 +55,7 @@ class Server:
                 return answer
         return None
 
-    def answer(self, line: str, body: bytes) -> tuple[int, bytes]:
+    def answer(self, line: str, body: bytes, checksum: str | None) -> tuple[int, bytes]:
         match line.split("?")[0].split("/")[0].strip(), line.split("?")[0].partition("/")[2].split("/"):
             case "POST", ["presign"]:
                 number = self.count("POST /presign")
@@ -60,6 +65,7 @@ class Server:
                 self.whole = body
                 return 200, b""
             case "POST", ["s3", "multipart"]:
+                self.checksum = json.loads(body).get("checksum")
                 return 200, json.dumps({"uploadId": "u", "key": "k", "jobId": JOB}).encode()
             case "GET", ["s3", "multipart", "u"]:
                 if self.whole is not None:
@@ -67,8 +73,16 @@ class Server:
                 listed = [{"PartNumber": n, "ETag": f'"{n}"', "Size": len(b)} for n, b in self.parts.items()]
                 return 200, json.dumps(listed).encode()
             case "GET", ["s3", "multipart", "u", number]:
-                return 200, json.dumps({"url": f"{self.url}/part/{number}?signature"}).encode()
+                sha256 = parse_qs(urlsplit(line).query).get("sha256")
+                # S3 takes a checksum of every part, or of none.
+                if bool(sha256) != bool(self.checksum):
+                    return 400, b'{"error": "bad_request", "message": "Checksum Type mismatch occurred."}'
+                headers = {"headers": {"x-amz-checksum-sha256": sha256[0]}} if sha256 else {}
+                url = f"{self.url}/part/{number}?signature"
+                return 200, json.dumps({"url": url, **headers}).encode()
             case "PUT", ["part", number]:
+                if checksum and hashlib.sha256(body).hexdigest() != checksum:
+                    return BAD_DIGEST
                 self.parts[int(number)] = body
                 self.on_put()
                 return 200, b""
@@ -89,7 +103,8 @@ class Server:
                 line = f"{self.command} {self.path}"
                 server.seen.append(line)
                 fault = server._fault(line)
-                status, content = fault if fault and fault[0] >= 0 else server.answer(line, body)
+                checksum = self.headers.get("x-amz-checksum-sha256")
+                status, content = fault if fault and fault[0] >= 0 else server.answer(line, body, checksum)
                 if fault in (HANG_UP, DONE_BUT_HANG_UP):
                     self.close_connection = True
                     return
@@ -252,7 +267,7 @@ def test_a_large_file_outlasts_a_bad_moment(
 def test_only_what_has_not_arrived_is_sent_when_it_goes_on(
     server: Server, sender: Sender, file: Path
 ) -> None:
-    server.faults = [("PUT /part/3", (400, b"<Error><Code>BadDigest</Code></Error>"))]
+    server.faults = [("PUT /part/3", BAD_DIGEST)]
     with pytest.raises(RequestFailed):
         sender.parted(file)
     assert len(list(sender.notes.iterdir())) == 1
@@ -279,6 +294,55 @@ def test_what_was_completed_before_the_interruption_is_not_sent_again(
     assert sender.parted(file) == JOB
     assert server.count("PUT") == 0
     assert sender.told == len(BODY)
+
+
+def test_every_part_is_sent_with_its_checksum(server: Server, sender: Sender, file: Path) -> None:
+    server.faults = [("PUT /part/2", BUSY), ("PUT /part/3", BAD_DIGEST)]
+    with pytest.raises(RequestFailed, match="BadDigest"):
+        sender.parted(file)
+    assert sender.parted(file) == JOB  # and after the interruption as well
+
+    assert (server.checksum, server.whole) == ("SHA256", BODY)
+    signed = {
+        line.partition("?")[0]: parse_qs(urlsplit(line).query)["sha256"]
+        for line in server.seen
+        if re.match("GET /s3/multipart/u/[0-9]", line)
+    }
+    assert signed == {
+        f"GET /s3/multipart/u/{number + 1}": [
+            hashlib.sha256(BODY[10 * number : 10 * number + 10]).hexdigest()
+        ]
+        for number in range(4)
+    }
+
+
+def test_an_upload_that_was_begun_without_checksums_goes_on_without(
+    server: Server, sender: Sender, file: Path
+) -> None:
+    note = Note.of(sender.notes, server.url, Source.look(file))
+    note.write({"uploadId": "u", "key": "k", "jobId": JOB, "partBytes": 10})
+    server.parts[1] = BODY[:10]
+
+    assert sender.parted(file) == JOB
+    assert (server.whole, server.count("POST /s3/multipart$")) == (BODY, 0)
+
+
+def test_a_part_that_changes_after_it_was_read_is_refused_and_says_why(
+    server: Server, sender: Sender, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = Source.sha256
+
+    def read_and_change(source: Source, *part: Any) -> str:
+        checksum = read(source, *part)
+        with file.open("r+b") as there:
+            there.write(bytes(len(BODY)))
+        os.utime(file, ns=(1, 1))
+        return checksum
+
+    monkeypatch.setattr(Source, "sha256", read_and_change)
+    with pytest.raises(CannotSend, match="changed"):
+        sender.parted(file)
+    assert server.whole is None
 
 
 def test_a_file_that_changes_meanwhile_is_not_put_together(

@@ -14,7 +14,7 @@ from chalicelib.conditional import matches, strong_etag
 from chalicelib.errors import BadRequest, PayloadTooLarge, WaybillError
 from chalicelib.jsontext import to_json
 from chalicelib.settings import Settings
-from chalicelib.telemetry import log
+from chalicelib.telemetry import cause, log
 
 CORS = CORSConfig(
     allow_origin="*",  # callers bear a token; nothing here rests on cookies
@@ -183,7 +183,7 @@ def _log_failure(request: Request, error: Exception) -> None:
         level=logging.ERROR,
         requestId=_request_id(request),
         route=request.path,
-        error=repr(error),
+        error=cause(error),
         trace=traceback.format_tb(error.__traceback__),
     )
 

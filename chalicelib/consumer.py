@@ -17,7 +17,7 @@ from chalicelib import messages, pipeline, sandbox
 from chalicelib.errors import RetryLater, Unavailable
 from chalicelib.messages import BATCH, BadMessage, Message
 from chalicelib.settings import Settings
-from chalicelib.telemetry import log
+from chalicelib.telemetry import cause, log
 
 AT_ONCE = 1
 """Seconds: what no retry can help goes to the dead-letter queue by the short way."""
@@ -73,7 +73,7 @@ def _work_on(settings: Settings, begin_by: float, record: Mapping[str, Any]) -> 
     except RetryLater as error:
         return _spread(error.after)
     except Exception as error:
-        log("message.failed", messageId=record["messageId"], error=repr(error))
+        log("message.failed", messageId=record["messageId"], error=cause(error))
         return _spread(UNEXPECTED)
     return None
 

@@ -10,7 +10,7 @@ from chalicelib.errors import Unavailable
 from chalicelib.jobs import Job, Order, Status, Upload, timestamp
 from chalicelib.ledger import Ledger, open_ledger
 from chalicelib.settings import Settings
-from chalicelib.telemetry import log, owner_hash
+from chalicelib.telemetry import cause, log, owner_hash
 
 
 def on_objects_created(settings: Settings, event: Mapping[str, Any]) -> None:
@@ -27,7 +27,7 @@ def on_objects_created(settings: Settings, event: Mapping[str, Any]) -> None:
             if upload is not None:
                 enter(settings, ledger, upload)
         except Exception as error:
-            log("intake.failed", error=repr(error))
+            log("intake.failed", error=cause(error))
             failures.append(error)
     if failures:
         raise Unavailable(f"{len(failures)} records could not be entered.") from failures[0]
@@ -56,7 +56,7 @@ def upload_of(settings: Settings, record: Mapping[str, Any]) -> Upload | None:
         sequencer = str(item.get("sequencer") or "").upper()
         bucket = record["s3"]["bucket"]["name"]
     except (AttributeError, KeyError, TypeError, ValueError) as error:
-        log("intake.not_a_record", error=repr(error))
+        log("intake.not_a_record", error=cause(error))
         return None
     place = keys.parse(settings, key) if bucket == settings.bucket else None
     if place is None:

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from chalicelib.errors import Unavailable
-from chalicelib.telemetry import log
+from chalicelib.telemetry import cause, log
 
 if TYPE_CHECKING:
     from jwt import PyJWK
@@ -81,7 +81,7 @@ class KeySet:
             self._fetched, self._next_try = now, now + REFETCH_SECONDS
         except Exception as error:  # whatever it is, callers keep what there was
             self._next_try = now + RETRY_SECONDS
-            log("jwks.failed", level=logging.WARNING, error=repr(error), kept=len(self._keys))
+            log("jwks.failed", level=logging.WARNING, error=cause(error), kept=len(self._keys))
 
 
 def _usable(published: Any) -> list["PyJWK"]:

@@ -22,6 +22,7 @@ from chalicelib import clients, keys, sigv4, uploads
 from chalicelib.declared import Declared
 from chalicelib.errors import BadRequest, NotFound, PayloadTooLarge
 from chalicelib.settings import MiB, Settings, TiB
+from chalicelib.storage import SIZE_MARK
 
 if TYPE_CHECKING:
     from botocore.exceptions import ClientError
@@ -60,9 +61,10 @@ def create(settings: Settings, owner: str, body: Mapping[str, Any], base_url: st
     named: Any = {"ContentType": declared.content_type} if declared.content_type else {}
     if checksum := body.get("checksum"):
         named["ChecksumAlgorithm"] = checksum
-    made = clients.s3().create_multipart_upload(
-        Bucket=settings.bucket, Key=key, Metadata=dict(declared.metadata), **named
-    )
+    metadata = dict(declared.metadata)
+    if declared.size is not None:
+        metadata[SIZE_MARK] = str(declared.size)
+    made = clients.s3().create_multipart_upload(Bucket=settings.bucket, Key=key, Metadata=metadata, **named)
     return {
         "key": key,
         "uploadId": made["UploadId"],

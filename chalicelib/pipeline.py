@@ -26,7 +26,7 @@ from chalicelib.processors import REGISTRY, Caps, Result, Source
 from chalicelib.scratch import Place
 from chalicelib.settings import Settings
 from chalicelib.storage import Original
-from chalicelib.telemetry import log, owner_hash
+from chalicelib.telemetry import cause, log, owner_hash
 
 NO_TURN = 5
 """Seconds after which to come again where there was no room to begin."""
@@ -96,7 +96,7 @@ def end(settings: Settings, ledger: Ledger, job: Job, begin_by: float) -> None:
         raise RetryLater(error.message, after=NO_TURN) from error
     except Exception as error:
         reason = _reason(error)
-        log("job.attempt_failed", jobId=job.job_id, attempt=job.attempts, error=repr(error))
+        log("job.attempt_failed", jobId=job.job_id, attempt=job.attempts, error=cause(error))
         # Without the lease, the job may have ended all the same: the next look at its message will tell.
         held = ledger.release(job, reason)
         if not held or (_may_pass(error) and job.attempts < settings.max_attempts):
@@ -174,8 +174,14 @@ def _what_is_left(settings: Settings, job: Job) -> Original | None:
 def validate(settings: Settings, original: Original) -> None:
     """
     Raises:
-        Rejected: `empty_file` or `too_large`.
+        Rejected: `empty_file`, `size_mismatch` or `too_large`.
     """
+    declared = original.metadata.get(storage.SIZE_MARK, str(original.size))
+    if str(original.size) != declared:
+        raise Rejected(
+            f"The file has {original.size} bytes, and {declared} were declared: send it again.",
+            code="size_mismatch",
+        )
     if original.size == 0:
         raise Rejected("The file is empty.", code="empty_file")
     if original.size > settings.max_upload_bytes:

@@ -36,6 +36,9 @@ _NO_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 ETAG_MARK = "waybill-etag"
 """Metadata of a moved original: the etag under which it was uploaded. A copy's own etag may differ."""
 
+SIZE_MARK = "waybill-size"
+"""Metadata of an original that was sent in parts: the bytes that were declared. S3 itself checks no whole."""
+
 
 @dataclass(frozen=True, slots=True)
 class Original:
@@ -210,9 +213,8 @@ def remove_folder(settings: Settings, folder: str) -> None:
     """
     s3 = clients.s3()
     for page in s3.get_paginator("list_objects_v2").paginate(Bucket=settings.bucket, Prefix=folder):
-        found = [
-            entry["Key"] for entry in page.get("Contents", [])
-        ]  # at most 1,000: one call deletes so many
+        # At most 1,000, and so many one call deletes.
+        found = [entry["Key"] for entry in page.get("Contents", [])]
         for key in filter(_NO_XML.search, found):
             s3.delete_object(Bucket=settings.bucket, Key=key)
         if named := [key for key in found if not _NO_XML.search(key)]:

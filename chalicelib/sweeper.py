@@ -25,7 +25,7 @@ from chalicelib import clients, intake, keys, messages, pipeline, storage
 from chalicelib.jobs import Job, Order, Status, Upload, order, timestamp
 from chalicelib.ledger import Ledger, open_ledger
 from chalicelib.settings import Settings
-from chalicelib.telemetry import log
+from chalicelib.telemetry import cause, log
 
 SIDE_BY_SIDE = 8
 MARGIN = 10.0  # seconds kept back for the page of objects at hand
@@ -81,7 +81,7 @@ def _push_on(settings: Settings, ledger: Ledger, listed: Mapping[str, Any]) -> s
             return _push_on_ended(settings, ledger, job, upload)
         return _push_on_open(settings, ledger, job)
     except Exception as error:
-        log("sweep.failed", error=repr(error))
+        log("sweep.failed", jobId=_job_id_of(settings, listed["Key"]), error=cause(error))
         return "failed"
 
 
@@ -121,6 +121,12 @@ def _upload_of(settings: Settings, listed: Mapping[str, Any]) -> Upload | None:
         size=listed["Size"],
         uploaded_at=timestamp(modified.timestamp()),
     )
+
+
+def _job_id_of(settings: Settings, key: str) -> str | None:
+    """The id that a key carries: the key itself tells too much for a log."""
+    place = keys.parse(settings, key)
+    return place.job_id if place else None
 
 
 def _age(moment: str) -> float:

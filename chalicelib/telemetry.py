@@ -10,6 +10,10 @@ import hashlib
 import json
 import logging
 import sys
+import traceback
+from pathlib import Path
+
+_PACKAGE = str(Path(__file__).parent)
 
 
 def log(event: str, *, level: int = logging.INFO, **fields: object) -> None:
@@ -20,6 +24,24 @@ def log(event: str, *, level: int = logging.INFO, **fields: object) -> None:
     text = json.dumps(line | known, default=str)
     sys.stdout.write(text + "\n")  # in one piece, as threads write side by side
     sys.stdout.flush()
+
+
+def cause(error: BaseException) -> str:
+    """What went wrong and where, without its words: those of an SDK quote whole URLs, owner and name in them.
+
+    Such as `ClientError SlowDown of GetObject at storage.py:91`.
+    """
+    said = [type(error).__name__]
+    answer = getattr(error, "response", None)  # of botocore's ClientError
+    code = answer.get("Error", {}).get("Code") if isinstance(answer, dict) else getattr(error, "code", None)
+    if isinstance(code, str):
+        said.append(code)
+    if operation := getattr(error, "operation_name", None):
+        said.append(f"of {operation}")
+    ours = [frame for frame in traceback.extract_tb(error.__traceback__) if _PACKAGE in frame.filename]
+    if ours:
+        said.append(f"at {Path(ours[-1].filename).name}:{ours[-1].lineno}")
+    return " ".join(said)
 
 
 def owner_hash(owner: str) -> str:

@@ -72,6 +72,14 @@ class TestCreate:
         assert upload["statusUrl"] == f"{BASE_URL}/jobs/{upload['jobId']}"
         assert begin(aws, filename="a")["key"] != begin(aws, filename="a")["key"]
 
+    def test_the_declared_size_stays_with_the_object(self, aws: Settings) -> None:
+        upload = begin(aws, filename="film.mp4", size=4)
+        complete(aws, upload, [send(aws, upload, 1, b"four")])
+
+        head = clients.s3().head_object(Bucket=aws.bucket, Key=upload["key"])
+
+        assert head["Metadata"] == {"waybill-size": "4"}
+
     def test_type_and_metadata_stay_with_the_object(self, aws: Settings) -> None:
         upload = begin(aws, type="text/csv", metadata={"order": 7, "name": "é", "caption": None})
         complete(aws, upload, [send(aws, upload, 1, b"a,b\n")])

@@ -142,6 +142,15 @@ class TestTheWholeWay:
 
 
 class TestRejected:
+    @pytest.mark.parametrize(("declared", "status"), [("4", "COMPLETED"), ("5", "REJECTED"), ("x", "REJECTED")])
+    def test_what_came_in_parts_is_as_large_as_was_declared(
+        self, flow: Flow, declared: str, status: str
+    ) -> None:
+        job = flow.run(flow.new_key("notes.txt"), b"four", Metadata={"waybill-size": declared})
+
+        assert job.status == status
+        assert (job.error or {}).get("code") == (None if status == "COMPLETED" else "size_mismatch")
+
     @pytest.mark.parametrize(
         ("name", "body", "code"),
         [

@@ -2,13 +2,19 @@
 
 import json
 import logging
+import re
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
+from botocore.exceptions import ClientError, EndpointConnectionError
 
-from chalicelib.telemetry import log, owner_hash
+from chalicelib import clients, storage
+from chalicelib.errors import Rejected
+from chalicelib.settings import Settings
+from chalicelib.telemetry import cause, log, owner_hash
+from tests.unit.flow import upload_at
 
 
 @pytest.fixture
@@ -93,3 +99,31 @@ def test_owners_can_be_told_apart_but_not_known() -> None:
     assert owner_hash("alice@example.com") != owner_hash("bob@example.com")
     assert "alice" not in owner_hash("alice@example.com")
     assert len(owner_hash("_")) == 12
+
+
+class TestCause:
+    def test_it_says_what_and_where_and_nothing_of_the_file(self, aws: Settings) -> None:
+        def failure() -> Exception:
+            with pytest.raises(Exception, match="") as caught:
+                storage.is_current(aws, upload_at("uploads/alice/salary of bob.txt"))
+            return caught.value
+
+        def raising(error: Exception) -> Any:
+            def call(**_: Any) -> NoReturn:
+                raise error
+
+            return call
+
+        with pytest.MonkeyPatch.context() as patch:
+            endpoint = EndpointConnectionError(endpoint_url="https://s3/uploads/alice/salary%20of%20bob.txt")
+            patch.setattr(clients.s3(), "head_object", raising(endpoint))
+            assert re.fullmatch(r"EndpointConnectionError at storage\.py:\d+", cause(failure()))
+            slow = ClientError({"Error": {"Code": "SlowDown", "Message": "salary"}}, "HeadObject")
+            patch.setattr(clients.s3(), "head_object", raising(slow))
+            assert re.fullmatch(r"ClientError SlowDown of HeadObject at storage\.py:\d+", cause(failure()))
+
+    def test_an_error_of_our_own_has_its_code(self) -> None:
+        assert cause(Rejected("salary of bob", code="too_large")) == "Rejected too_large"
+
+    def test_an_error_of_somebody_elses_has_its_kind(self) -> None:
+        assert cause(ValueError("salary of bob")) == "ValueError"

@@ -7,7 +7,7 @@ from chalicelib.processors import tables
 from chalicelib.processors.base import Event, Output, Result, Source
 from chalicelib.processors.columns import MAX_COLUMNS, TYPED_CELLS, common, names_of, type_of_value
 from chalicelib.processors.documents import Document, Text, lines_of, text_of
-from chalicelib.processors.fitting import fits_an_item, id_of
+from chalicelib.processors.fitting import MAX_DIGITS, MAX_NESTING, fits_an_item, id_of
 from chalicelib.processors.sample import Sample
 
 NDJSON = "application/x-ndjson"
@@ -51,7 +51,7 @@ def process(source: Source) -> Result:
         if output and len(outputs) == MAX_BY_REFERENCE:
             raise Rejected(
                 f"More than {MAX_BY_REFERENCE} events of one file are beyond what a table's item can hold "
-                f"({MAX_INLINE_BYTES // 1024} KiB, 38 digits, 30 levels): split it up.",
+                f"({MAX_INLINE_BYTES // 1024} KiB, {MAX_DIGITS} digits, {MAX_NESTING} levels): split it up.",
                 code="too_many_events",
             )
         if output:

@@ -15,7 +15,7 @@ too long is looked up in the ledger and pushed on:
 import random
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from functools import partial
@@ -53,10 +53,13 @@ def sweep(settings: Settings, seconds_left: Callable[[], float] = lambda: float(
 
 def _pages(settings: Settings) -> Iterator[list[Any]]:
     paginator = clients.s3().get_paginator("list_objects_v2")
-    prefixes = settings.open_prefixes
-    for prefix in random.sample(prefixes, len(prefixes)):
+    for prefix in in_any_order(settings.open_prefixes):
         for page in paginator.paginate(Bucket=settings.bucket, Prefix=prefix):
             yield list(page.get("Contents", []))
+
+
+def in_any_order(prefixes: Sequence[str]) -> list[str]:
+    return random.sample(prefixes, len(prefixes))
 
 
 def _push_on(settings: Settings, ledger: Ledger, listed: Mapping[str, Any]) -> str:

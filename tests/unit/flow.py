@@ -225,6 +225,7 @@ class Flow:
         self._subscription = self._subscribe()
         for module in (intake, pipeline, sweeper):
             monkeypatch.setattr(module, "open_ledger", self._open_ledger)
+        monkeypatch.setattr(sweeper, "in_any_order", list)
         for module in (pipeline, sweeper):
             monkeypatch.setattr(module, "time", SimpleNamespace(time=self.clock))
         if not sandboxed:

@@ -142,7 +142,9 @@ class TestTheWholeWay:
 
 
 class TestRejected:
-    @pytest.mark.parametrize(("declared", "status"), [("4", "COMPLETED"), ("5", "REJECTED"), ("x", "REJECTED")])
+    @pytest.mark.parametrize(
+        ("declared", "status"), [("4", "COMPLETED"), ("5", "REJECTED"), ("x", "REJECTED")]
+    )
     def test_what_came_in_parts_is_as_large_as_was_declared(
         self, flow: Flow, declared: str, status: str
     ) -> None:

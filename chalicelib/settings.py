@@ -155,15 +155,15 @@ class Settings:
             webhook_allow_insecure=read.flag("WEBHOOK_ALLOW_INSECURE"),
         )
         settings._refuse_equal_prefixes()
-        if settings.webhook_allow_insecure and not _stays_on_this_machine(env):
-            raise SettingsError(
-                "WEBHOOK_ALLOW_INSECURE is true, which lets webhooks call into the private network: on AWS "
-                "it takes false."
-            )
         if auth_mode == "none" and not _stays_on_this_machine(env):
             raise SettingsError(
                 "AUTH_MODE is none, which opens every file to everybody: on AWS it takes jwt. none is for a "
                 "stack on one's own machine, where AWS_ENDPOINT_URL names 127.0.0.1 or localhost."
+            )
+        if settings.webhook_allow_insecure and not _stays_on_this_machine(env):
+            raise SettingsError(
+                "WEBHOOK_ALLOW_INSECURE is true, which lets webhooks call into the private network: on AWS "
+                "it takes false."
             )
         return settings
 

@@ -7,9 +7,8 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
-from decimal import Decimal
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -17,90 +16,12 @@ from typing import Any
 from boto3.dynamodb.types import TypeDeserializer
 from standardwebhooks import Webhook
 
+from ops.shipments import Shipment, shipments
 from ops.stack import LocalStack
 
 PATIENCE = 60.0  # seconds until a file that has not ended counts as lost
 
 Say = Callable[[str], None]
-
-
-@dataclass(frozen=True)
-class Shipment:
-    """A file to send, and what must have become of it."""
-
-    name: str
-    body: bytes
-    status: str
-    expect: str
-    """What is special about it, in words."""
-    drop: str | None = None
-    """The key to drop it at; None sends it by /presign."""
-    presign: dict[str, Any] | None = field(default_factory=dict)
-    """What is asked of /presign besides the file's name; None asks with no body at all."""
-    events: dict[str, Any] = field(default_factory=dict)
-    """What the events table must hold: id → data."""
-    text: str | None = None
-    """What the output text.txt must say."""
-    error: str | None = None
-
-
-SHIPMENTS = (
-    Shipment(
-        "order.json",
-        b'{"id": "order-1", "total": 12.50, "weight": 0.1234567890123456789012345678901234567}',
-        "COMPLETED",
-        "an order, sent as the classic lab does: POST /presign with no body",
-        presign=None,
-        events={
-            "order-1": {
-                "id": "order-1",
-                "total": Decimal("12.50"),
-                "weight": Decimal("0.1234567890123456789012345678901234567"),
-            }
-        },
-    ),
-    Shipment(
-        "orders.json",
-        b'[{"id": "order-2", "total": 7}, {"id": "order-3", "total": 19.99}]',
-        "COMPLETED",
-        "two orders in one document, dropped into incoming/ by a machine",
-        drop="incoming/orders.json",
-        events={
-            "order-2": {"id": "order-2", "total": Decimal(7)},
-            "order-3": {"id": "order-3", "total": Decimal("19.99")},
-        },
-    ),
-    Shipment(
-        "notes.txt",
-        "Grüße\r\naus Köln\r\n".encode("latin-1"),
-        "COMPLETED",
-        "a text in Latin-1 with Windows line ends",
-        presign={"contentType": "text/plain"},
-        text="Grüße\naus Köln\n",
-    ),
-    Shipment(
-        "people.csv",
-        b"name,age\nAda,36\nGrace,85\n",
-        "COMPLETED",
-        "a CSV, its length declared and signed",
-        presign={"contentType": "text/csv", "size": 25},
-        text="name,age\nAda,36\nGrace,85\n",
-    ),
-    Shipment(
-        "Fête 100% + café 🎉.txt",
-        b"Everything in a name that URLs find hard.\n",
-        "COMPLETED",
-        "a name with spaces, +, %, é and an emoji",
-        text="Everything in a name that URLs find hard.\n",
-    ),
-    Shipment(
-        "broken.json",
-        b'{"id": "order-4",\n "total": }',
-        "REJECTED",
-        "a document that breaks in its second line",
-        error="invalid_json",
-    ),
-)
 
 
 def run(say: Say) -> bool:
@@ -109,8 +30,8 @@ def run(say: Say) -> bool:
         say("A local stack of its own, on free ports:")
         with LocalStack(state_dir=Path(state), say=say) as stack, _receiver() as letters:
             secret = _register(stack, letters.url)
-            say(f"\nSending {len(SHIPMENTS)} files at once.")
-            tours = [_Tour(stack, shipment) for shipment in SHIPMENTS]
+            tours = [_Tour(stack, shipment) for shipment in shipments()]
+            say(f"\nSending {len(tours)} files at once.")
             threads = [threading.Thread(target=tour.send) for tour in tours]
             for thread in threads:
                 thread.start()
@@ -196,8 +117,12 @@ class _Tour:
             say(f"  {1000 * (moment - self._began):7.0f} ms  {what}")
         if job.get("error"):
             say(f"              {job['error']['code']}: {job['error']['message']}")
+        if job.get("detectedType"):
+            say(f"              it is {job['detectedType']}")
         if job.get("metadata"):
             say("              " + ", ".join(f"{name} {value}" for name, value in job["metadata"].items()))
+        for output in job.get("outputs", []):
+            say(f"              made: {output['name']}, {output['size']} bytes")
         for fault in self.faults:
             say(f"     ✗ {fault}")
         if not self.faults:
@@ -212,13 +137,24 @@ class _Tour:
             self._must(job["filename"], shipment.name, "name")
         for event_id, data in shipment.events.items():
             self._must(self._event(job["owner"], event_id), data, f"event {event_id}")
-        if shipment.text is not None:
-            (output,) = job["outputs"]
-            self._must(self._object(output["key"]), shipment.text.encode(), output["name"])
+        self._check_outputs()
         try:
             Webhook(secret).verify(letter.body, letter.headers)
         except Exception as error:
             self.faults.append(f"the webhook's signature: {error!r}")
+
+    def _check_outputs(self) -> None:
+        made = {output["name"]: self._object(output["key"]) for output in self.job["outputs"]}
+        self._must(set(made), set(self.shipment.outputs), "outputs")
+        for name, text in self.shipment.outputs.items():
+            if text is not None:
+                self._must(made.get(name), text.encode(), name)
+        for name, value in self.shipment.metadata.items():
+            self._must(self.job["metadata"].get(name), value, name)
+        if told := [
+            name for name, body in made.items() if any(mark in body for mark in self.shipment.private)
+        ]:
+            self.faults.append(f"in {', '.join(told)}: what should be in the original alone")
 
     def _must(self, is_: Any, must: Any, what: str) -> None:
         if is_ != must:

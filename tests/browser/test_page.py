@@ -1,12 +1,12 @@
 """The page at `/`, as somebody uses it who has only a browser."""
 
-import base64
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from selenium.webdriver.common.keys import Keys
 
+from ops.shipments import shipments
 from ops.stack import LocalStack
 from tests.browser.browser import MB, Browser
 from tests.browser.page import DASHBOARD, Page
@@ -16,9 +16,6 @@ Window = Callable[..., Browser]
 
 PAUSE = ".uppy-StatusBar-actions button[title=Pause]"
 RESUME = ".uppy-StatusBar-actions button[title=Resume]"
-PIXEL = base64.b64decode(
-    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNkYPhfDwAChwGA60e6kgAAAABJRU5ErkJggg=="
-)
 
 
 @pytest.fixture
@@ -141,30 +138,27 @@ def fail(stack: LocalStack, user: User, job_id: str) -> None:
     )
 
 
-def test_a_picture_among_the_outputs_is_shown(stack: LocalStack, window: Window) -> None:
-    user = User(stack)
-    job = user.ended(user.upload(b"as if it were a photo", filename="photo.txt")["jobId"])
-    key = f"processed/{job['owner']}/{job['jobId']}/outputs/thumbnail.png"
-    output = {"name": "thumbnail.png", "contentType": "image/png", "key": key}
-    stack.client("s3").put_object(Bucket=user.bucket, Key=key, Body=PIXEL, ContentType="image/png")
-    stack.client("dynamodb").update_item(
-        TableName=stack.outputs["JobsTable"],
-        Key={"owner": {"S": job["owner"]}, "jobId": {"S": job["jobId"]}},
-        UpdateExpression="SET outputs = :outputs",
-        ExpressionAttributeValues={
-            ":outputs": {
-                "L": [{"M": {"size": {"N": str(len(PIXEL))}} | {k: {"S": v} for k, v in output.items()}}]
-            }
-        },
-    )
-
+def test_what_was_made_of_a_photo_and_of_a_letter_is_shown(
+    stack: LocalStack, window: Window, files: Files
+) -> None:
     page = Page(stack, window())
 
-    page.job("photo.txt")
-    page.window.until(
-        lambda: page.window.run("return document.querySelector('.picture img')?.naturalWidth"),
-        "the picture is loaded",
+    for shipment in shipments():
+        if shipment.name in ("photo.jpg", "letter.pdf"):
+            page.drop(files(shipment.name, shipment.body))
+
+    photo = page.job_with("photo.jpg", "Completed")
+    page.job_with("letter.pdf", "Completed")
+    assert "Waybill Demo" in str(photo.get_attribute("textContent"))
+    shown = (
+        "return [...document.querySelectorAll('.picture img')].map((i) => [i.naturalWidth, i.naturalHeight])"
     )
+    sizes = page.window.until(
+        lambda: (found := page.window.run(shown)) and all(all(size) for size in found) and found,
+        "the pictures are loaded",
+    )
+    assert page.window.run("return document.querySelectorAll('.job details[open]').length") == 0
+    assert [384, 512] in sizes, "upright, though it was taken with the camera on its side"
     assert page.window.complaints() == []
 
 

@@ -37,7 +37,7 @@ export class List {
     this.shown.set(job.jobId, { text, item, job })
     if (known) {
       const act = known.item.contains(document.activeElement) && document.activeElement.dataset.act
-      item.querySelector('details')?.toggleAttribute('open', known.item.querySelector('details')?.open)
+      item.querySelector('details')?.toggleAttribute('open', known.item.querySelector('details')?.open ?? false)
       known.item.replaceWith(item)
       if (act) focusOn(item, act)
       this.announce(known.job, job)

@@ -8,6 +8,7 @@ export class List {
   constructor(actions) {
     this.actions = actions
     this.shown = new Map()
+    this.newest = null
     this.place = find('list')
     setInterval(() => this.tick(), 30_000)
   }
@@ -23,6 +24,7 @@ export class List {
       before = item
     }
     for (const id of gone) this.drop(id)
+    this.newest = jobs[0]?.jobId ?? this.newest ?? ''
     find('empty').hidden = jobs.length > 0
     find('older').hidden = !more
     find('summary').textContent = summary(jobs, more)
@@ -40,7 +42,9 @@ export class List {
       item.querySelector('details')?.toggleAttribute('open', known.item.querySelector('details')?.open ?? false)
       known.item.replaceWith(item)
       if (act) focusOn(item, act)
-      this.announce(known.job, job)
+      if (known.job.status !== job.status) this.announce(job)
+    } else if (this.newest !== null && job.jobId > this.newest) {
+      this.announce(job) // it has come and gone through between two looks
     }
     return item
   }
@@ -58,10 +62,10 @@ export class List {
     }
   }
 
-  announce(before, now) {
-    if (before.status === now.status || words.isOpen(now)) return
-    const why = now.error ? ` ${now.error.message}` : ''
-    find('news').textContent = `${now.filename}: ${words.STATUS[now.status]}.${why}`
+  announce(job) {
+    if (words.isOpen(job)) return
+    const why = job.error ? ` ${job.error.message}` : ''
+    find('news').textContent = `${job.filename}: ${words.STATUS[job.status]}.${why}`
   }
 
   tick() {

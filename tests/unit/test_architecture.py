@@ -39,16 +39,14 @@ LAYERS = (
         "messages",
         "notifications",
         "sandbox",
-        "sandbox_child",
         "scratch",
         "storage",
     },
-    {"budget", "clients", "eventfile", "jobs", "jwks", "keys", "schemas"},
+    {"budget", "clients", "jobs", "jwks", "keys", "schemas"},
     {
         "conditional",
         "files",
         "filetypes",
-        "frames",
         "items",
         "jsontext",
         "once",
@@ -181,7 +179,7 @@ def test_nothing_needs_shared_memory_nor_unpacks_objects_that_others_packed() ->
 
     assert [pair for pair in used if is_of(pair[1], banned)] == []
     assert [module for module in OURS if "ProcessPool" in MODULES[module].read_text()] == []
-    assert (f"{PACKAGE}.sandbox", "subprocess") in used
+    assert (f"{PACKAGE}.sandbox.child", "subprocess") in used
 
 
 @pytest.mark.parametrize("module", OURS)

@@ -211,6 +211,11 @@ def to_item(job: Job) -> dict[str, Any]:
     return items.to_item({attribute: getattr(job, name) for name, attribute in _ATTRIBUTES.items()})
 
 
+def item_key(owner: str, job_id: str) -> dict[str, Any]:
+    """Where the job's item is in the table."""
+    return items.to_item({"owner": owner, "jobId": job_id})
+
+
 def from_item(item: Mapping[str, Any]) -> Job:
     values = items.from_item(item)
     known = {name: values[attribute] for name, attribute in _ATTRIBUTES.items() if attribute in values}

@@ -38,6 +38,7 @@ LAYERS = (
         "ledger",
         "messages",
         "notifications",
+        "partition",
         "sandbox",
         "scratch",
         "storage",

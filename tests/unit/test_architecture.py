@@ -46,6 +46,7 @@ LAYERS = (
     {"budget", "clients", "jobs", "jwks", "keys", "schemas"},
     {
         "conditional",
+        "endpoints",
         "files",
         "filetypes",
         "items",
@@ -55,6 +56,7 @@ LAYERS = (
         "settings",
         "sigv4_post",
         "telemetry",
+        "webhook_signature",
     },
     {"errors", "sigv4"},
 )

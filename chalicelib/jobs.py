@@ -22,6 +22,17 @@ class Status(StrEnum):
     def ended(self) -> bool:
         return self in (Status.COMPLETED, Status.REJECTED, Status.FAILED)
 
+    @property
+    def event_type(self) -> str:
+        """Of the event that tells of a job's end."""
+        return f"waybill.job.{self.lower()}"
+
+
+VISIBLE = tuple(status for status in Status if status is not Status.DELETED)
+"""What the owner of a job may find it in."""
+
+EVENT_TYPES = tuple(status.event_type for status in Status if status.ended)
+
 
 @dataclass(frozen=True, slots=True)
 class Upload:

@@ -10,13 +10,13 @@ after the other, which takes some seconds.
 from typing import Any
 
 from chalicelib import partition
-from chalicelib.jobs import Status
+from chalicelib.jobs import VISIBLE
 from chalicelib.settings import Settings
 
 
 def count(settings: Settings, owner: str) -> dict[str, Any]:
     """`{"total": {"jobs", "bytes"}, "byStatus": {"QUEUED": {"jobs", "bytes"}, …}}`, bytes of originals."""
-    by_status = {status: {"jobs": 0, "bytes": 0} for status in Status if status is not Status.DELETED}
+    by_status = {status: {"jobs": 0, "bytes": 0} for status in VISIBLE}
     for status, size in partition.sizes(settings, owner):
         if status in by_status:
             by_status[status]["jobs"] += 1

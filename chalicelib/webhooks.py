@@ -8,7 +8,7 @@ from typing import Any
 
 from chalicelib import clients, endpoints, items, jobs, webhook_signature
 from chalicelib.errors import BadRequest, NotFound
-from chalicelib.notifications import EVENT_TYPES
+from chalicelib.jobs import EVENT_TYPES
 from chalicelib.settings import Settings
 
 MAX_WEBHOOKS = 10

@@ -43,7 +43,8 @@ LAYERS = (
         "scratch",
         "storage",
     },
-    {"budget", "clients", "jobs", "jwks", "keys", "schemas"},
+    {"schemas"},
+    {"budget", "clients", "jobs", "jwks", "keys"},
     {
         "conditional",
         "endpoints",

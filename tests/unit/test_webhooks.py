@@ -9,7 +9,7 @@ import pytest
 
 from chalicelib import clients, webhooks
 from chalicelib.errors import BadRequest, NotFound
-from chalicelib.notifications import EVENT_TYPES
+from chalicelib.jobs import EVENT_TYPES
 from chalicelib.settings import Settings
 
 URL = "https://hooks.example.com/waybill?key=1"

@@ -47,6 +47,7 @@ LAYERS = (
     {"budget", "clients", "jobs", "jwks", "keys"},
     {
         "conditional",
+        "deadline",
         "endpoints",
         "files",
         "filetypes",

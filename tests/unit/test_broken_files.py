@@ -10,9 +10,9 @@ from chalicelib.filetypes import HEAD_BYTES, detect
 from chalicelib.jobs import Status
 from chalicelib.sandbox.pool import Pool
 from chalicelib.settings import Settings
-from tests.unit import pdfs, pictures
+from tests.files import pdfs, pictures
+from tests.files.mutations import mutated
 from tests.unit.flow import Flow
-from tests.unit.mutations import mutated
 from tests.unit.sources import source
 
 FILES = 200

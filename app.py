@@ -8,7 +8,6 @@ finish ── SNS ────────────▶ notify        webhooks
 schedule ─────────────────▶ sweep         what still lies under uploads/ is work not done
 """
 
-from collections.abc import Callable
 from typing import Any
 
 from chalice.app import Chalice, CloudWatchEvent, Rate, Response, S3Event, SNSEvent, SQSEvent
@@ -17,6 +16,7 @@ from chalicelib import (
     answers,
     api,
     consumer,
+    deadline,
     deletion,
     deliveries,
     downloads,
@@ -228,7 +228,7 @@ def on_incoming(event: S3Event) -> None:
 @app.on_sqs_message(queue=config.queue_name, batch_size=10)
 def consume(event: SQSEvent) -> None:
     """The work on a batch of jobs, side by side."""
-    consumer.consume(config, event.to_dict(), seconds_left(event))
+    consumer.consume(config, event.to_dict(), deadline.seconds_left(event))
 
 
 @app.on_sns_message(topic=config.topic_arn)
@@ -240,9 +240,4 @@ def notify(event: SNSEvent) -> None:
 @app.schedule(Rate(5, unit=Rate.MINUTES))
 def sweep(event: CloudWatchEvent) -> None:
     """Whatever got stuck is pushed on."""
-    sweeper.sweep(config, seconds_left(event))
-
-
-def seconds_left(event: Any) -> Callable[[], float]:
-    """Until Lambda cuts the function off."""
-    return lambda: event.context.get_remaining_time_in_millis() / 1000
+    sweeper.sweep(config, deadline.seconds_left(event))

@@ -6,7 +6,7 @@ Each says all there is: an answer with a field that is not declared here is a mi
 
 from typing import Any
 
-from chalicelib.schemas import Schema
+from chalicelib.schemas import STATUS, Schema
 
 
 def _object(
@@ -29,7 +29,6 @@ _TIME: Schema = {"type": "string", "format": "date-time"}
 _URL: Schema = {"type": "string", "format": "uri"}
 _UUID: Schema = {"type": "string", "format": "uuid"}
 _TEXTS: Schema = {"type": "object", "additionalProperties": _TEXT}
-_STATUS: Schema = {"enum": ["QUEUED", "PROCESSING", "COMPLETED", "REJECTED", "FAILED"]}
 
 ERROR = _object(
     {
@@ -47,7 +46,7 @@ JOB = _object(
     {
         "jobId": _UUID,
         "owner": _TEXT,
-        "status": _STATUS,
+        "status": STATUS,
         "stage": _TEXT,
         "progress": {"type": "integer", "minimum": 0, "maximum": 100},
         "filename": _TEXT,
@@ -156,9 +155,7 @@ NOT_TO_BE_RETRIED = {409: "It has not failed, or its original is gone."}
 
 _VOLUME = _object({"jobs": _COUNT, "bytes": _BYTES}, name="Volume")
 
-STATS = _object(
-    {"total": _VOLUME, "byStatus": _object(dict.fromkeys(_STATUS["enum"], _VOLUME))}, name="Stats"
-)
+STATS = _object({"total": _VOLUME, "byStatus": _object(dict.fromkeys(STATUS["enum"], _VOLUME))}, name="Stats")
 
 HEALTH = _object({"status": {"const": "ok"}})
 

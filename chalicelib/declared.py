@@ -11,7 +11,8 @@ from chalicelib.errors import BadRequest
 from chalicelib.settings import GiB, Settings
 
 SINGLE_LIMIT = 5 * GiB
-"""What S3 takes in one request (Amazon S3 User Guide, "Uploading objects")."""
+"""What S3 takes in one request: of an upload (Amazon S3 User Guide, "Uploading objects"), and of a copy
+("Copying, moving, and renaming objects")."""
 
 MAX_METADATA_BYTES = 1_536
 """Of names and values: S3 takes 2 KB (Amazon S3 User Guide, "User-defined object metadata"), of which the

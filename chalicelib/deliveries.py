@@ -24,11 +24,12 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from chalicelib import webhooks
+from chalicelib import endpoints, webhook_signature, webhooks
+from chalicelib.endpoints import Endpoint
 from chalicelib.errors import BadRequest, Unavailable
 from chalicelib.settings import Settings
 from chalicelib.telemetry import log, owner_hash
-from chalicelib.webhooks import Endpoint, Webhook
+from chalicelib.webhooks import Webhook
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
@@ -116,7 +117,7 @@ def notify(
 
 def attempt(sender: "Sender", webhook: Webhook, message: Message, clock: Callable[[], float]) -> Outcome:
     """One try for one webhook, signed anew with the time of the try."""
-    signed = webhooks.headers(webhook, message.id, int(clock()), message.body)
+    signed = webhook_signature.headers(webhook.secrets, message.id, int(clock()), message.body)
     return sender.post(webhook.url, {"Content-Type": CONTENT_TYPE} | signed, message.body)
 
 
@@ -195,7 +196,7 @@ class Sender:
         """The status alone decides: the answer's body is not read, and a redirect is an answer like any."""
         deadline = _Deadline(self.timeouts.total)
         try:
-            endpoint = webhooks.endpoint(url, allow_insecure=self._allow_insecure)
+            endpoint = endpoints.parse(url, allow_insecure=self._allow_insecure)
             addresses = self._addresses(endpoint)
             connection = _PinnedConnection(
                 endpoint,
@@ -221,7 +222,7 @@ class Sender:
             OSError: there is no such host.
         """
         addresses = self._resolve(endpoint.host, endpoint.port)
-        if not self._allow_insecure and not all(map(webhooks.is_public, addresses)):
+        if not self._allow_insecure and not all(map(endpoints.is_public, addresses)):
             raise PrivateAddress(endpoint.host)
         return addresses
 

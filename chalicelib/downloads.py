@@ -88,7 +88,7 @@ def sign(settings: Settings, owner: str, job_id: str, name: str) -> Download:
     expires_in = min(EXPIRES_IN, settings.expires_in)
     url = sigv4.presign(
         "GET",
-        sigv4.bucket_location(settings.bucket, settings.region, settings.endpoint_url),
+        settings.location,
         key,
         credentials=clients.credentials(),
         expires_in=expires_in,

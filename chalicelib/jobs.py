@@ -22,6 +22,17 @@ class Status(StrEnum):
     def ended(self) -> bool:
         return self in (Status.COMPLETED, Status.REJECTED, Status.FAILED)
 
+    @property
+    def event_type(self) -> str:
+        """Of the event that tells of a job's end."""
+        return f"waybill.job.{self.lower()}"
+
+
+VISIBLE = tuple(status for status in Status if status is not Status.DELETED)
+"""What the owner of a job may find it in."""
+
+EVENT_TYPES = tuple(status.event_type for status in Status if status.ended)
+
 
 @dataclass(frozen=True, slots=True)
 class Upload:
@@ -209,6 +220,11 @@ _ATTRIBUTES = {
 def to_item(job: Job) -> dict[str, Any]:
     """The job as its DynamoDB item."""
     return items.to_item({attribute: getattr(job, name) for name, attribute in _ATTRIBUTES.items()})
+
+
+def item_key(owner: str, job_id: str) -> dict[str, Any]:
+    """Where the job's item is in the table."""
+    return items.to_item({"owner": owner, "jobId": job_id})
 
 
 def from_item(item: Mapping[str, Any]) -> Job:

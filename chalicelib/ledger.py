@@ -23,24 +23,20 @@ A claim carries a lease. Time runs downwards, `L1` and `L2` are lease tokens:
                             finish: lease = L2 ────────────▶  COMPLETED
 """
 
-import base64
-import binascii
 import time
 import uuid
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import replace
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 from chalicelib import clients, items, jobs, keys
-from chalicelib.errors import BadRequest, LeaseLost, NotFound
+from chalicelib.errors import LeaseLost, NotFound
 from chalicelib.jobs import Ending, Job, Order, Status, Upload, order, timestamp
 from chalicelib.settings import Settings
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
-
-MAX_READS_PER_PAGE = 10
 
 TOMBSTONE_SECONDS = 15 * 86_400
 """Longer than any message lives: a queue keeps one for 14 days at most (SQS Developer Guide, "Quotas")."""
@@ -55,12 +51,6 @@ class Claim(Enum):
     SUPERSEDED = "superseded"
     GONE = "gone"
     DELETED = "deleted"
-
-
-@dataclass(frozen=True, slots=True)
-class Page:
-    jobs: list[Job]
-    cursor: str | None
 
 
 class Ledger:
@@ -246,7 +236,7 @@ class Ledger:
     def find(self, owner: str, job_id: str) -> Job | None:
         """The job, also where it is no more than a tombstone."""
         found = self._dynamodb.get_item(
-            TableName=self._table, Key=_key(owner, job_id), ConsistentRead=True
+            TableName=self._table, Key=jobs.item_key(owner, job_id), ConsistentRead=True
         ).get("Item")
         return jobs.from_item(found) if found else None
 
@@ -260,54 +250,6 @@ class Ledger:
         if job is None or (job.status is Status.DELETED and not deleted):
             raise NotFound("No such job. The ids of your jobs are in GET /jobs.", code="job_not_found")
         return job
-
-    def page(self, owner: str, *, limit: int, cursor: str | None, status: Status | None) -> Page:
-        """Newest first; `cursor` is what the page before gave, and None at the end."""
-        query: dict[str, Any] = {
-            "TableName": self._table,
-            "KeyConditionExpression": "#owner = :owner",
-            "FilterExpression": "#status = :status" if status else "#status <> :status",
-            "ExpressionAttributeNames": {"#owner": "owner", "#status": "status"},
-            "ExpressionAttributeValues": items.to_item(
-                {":owner": owner, ":status": status or Status.DELETED}
-            ),
-            "ScanIndexForward": False,
-            "Limit": limit,
-        }
-        if cursor:
-            query["ExclusiveStartKey"] = _key(owner, _job_id_of(cursor))
-        found: list[Job] = []
-        # A filter works after the read, so that a page can come back short: read on, within bounds, and let
-        # the cursor carry on where the bounds are reached.
-        for _ in range(MAX_READS_PER_PAGE):
-            answer: Any = self._dynamodb.query(**query)
-            found += [jobs.from_item(item) for item in answer["Items"]]
-            last = answer.get("LastEvaluatedKey")
-            if len(found) > limit:
-                return Page(found[:limit], cursor_behind(found[limit - 1].job_id))
-            if last is None:
-                return Page(found, None)
-            if len(found) == limit:
-                break
-            query["ExclusiveStartKey"] = last
-            query.pop("Limit", None)  # as much as one read gives: many deleted jobs may lie in between
-        return Page(found, cursor_behind(last["jobId"]["S"]))
-
-    def sizes(self, owner: str) -> Iterator[tuple[Status, int]]:
-        """Status and size in bytes of each of an owner's jobs, as they lie in the partition."""
-        query: dict[str, Any] = {
-            "TableName": self._table,
-            "KeyConditionExpression": "#owner = :owner",
-            "ProjectionExpression": "#status, #size",
-            "ExpressionAttributeNames": {"#owner": "owner", "#status": "status", "#size": "size"},
-            "ExpressionAttributeValues": items.to_item({":owner": owner}),
-        }
-        last: Any = {}
-        while last is not None:
-            answer: Any = self._dynamodb.query(**query, **({"ExclusiveStartKey": last} if last else {}))
-            for item in answer["Items"]:
-                yield Status(item["status"]["S"]), int(item["size"]["N"])
-            last = answer.get("LastEvaluatedKey")
 
     def _put(self, job: Job, condition: str, values: dict[str, Any]) -> Job | None:
         """Write the whole job; the job that stands in the way where the condition does not hold."""
@@ -353,7 +295,7 @@ class Ledger:
         try:
             answer = self._dynamodb.update_item(
                 TableName=self._table,
-                Key=_key(owner, job_id),
+                Key=jobs.item_key(owner, job_id),
                 UpdateExpression=expression,
                 ConditionExpression=condition,
                 ExpressionAttributeNames={f"#{name}": name for name in assign}
@@ -380,22 +322,3 @@ def open_ledger(settings: Settings) -> Ledger:
         lease_seconds=settings.lease_seconds,
         retention_days=settings.retention_days,
     )
-
-
-def _key(owner: str, job_id: str) -> dict[str, Any]:
-    return items.to_item({"owner": owner, "jobId": job_id})
-
-
-def cursor_behind(job_id: str) -> str:
-    """What continues a list behind this job."""
-    return base64.urlsafe_b64encode(job_id.encode()).decode().rstrip("=")
-
-
-def _job_id_of(cursor: str) -> str:
-    try:
-        job_id = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode()
-    except (binascii.Error, ValueError):
-        job_id = ""
-    if not keys.is_job_id(job_id):
-        raise BadRequest("cursor is not one that this API gave: leave it out.", code="bad_cursor")
-    return job_id

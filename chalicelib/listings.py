@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
+from chalicelib import partition
 from chalicelib.jobs import Status
 from chalicelib.jsontext import to_json
-from chalicelib.ledger import cursor_behind, open_ledger
 from chalicelib.settings import MiB, Settings
 
 DEFAULT_LIMIT = 50
@@ -17,7 +17,8 @@ MAX_BYTES = 4 * MiB
 def page(settings: Settings, owner: str, query: Mapping[str, str]) -> dict[str, Any]:
     """`{"jobs": […], "cursor": …}`, newest first; the cursor is null on the last page."""
     status = query.get("status")
-    found = open_ledger(settings).page(
+    found = partition.page(
+        settings,
         owner,
         limit=int(query.get("limit", DEFAULT_LIMIT)),
         cursor=query.get("cursor"),
@@ -29,6 +30,6 @@ def page(settings: Settings, owner: str, query: Mapping[str, str]) -> dict[str, 
         view = job.view()
         room -= len(to_json(view))
         if shown and room < 0:
-            return {"jobs": shown, "cursor": cursor_behind(shown[-1]["jobId"])}
+            return {"jobs": shown, "cursor": partition.cursor_behind(shown[-1]["jobId"])}
         shown.append(view)
     return {"jobs": shown, "cursor": found.cursor}

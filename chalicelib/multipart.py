@@ -165,7 +165,7 @@ def complete(
     place = keys.parse(settings, key)
     assert place is not None, "own has parsed it"
     return {
-        "location": sigv4.object_url(uploads.location(settings), key),
+        "location": sigv4.object_url(settings.location, key),
         "key": key,
         "bucket": settings.bucket,
         "jobId": place.job_id,
@@ -220,7 +220,7 @@ def _part_url(
 ) -> str:
     return sigv4.presign(
         "PUT",
-        uploads.location(settings),
+        settings.location,
         key,
         credentials=clients.credentials(),
         expires_in=settings.expires_in,

@@ -11,8 +11,6 @@ from chalicelib.jobs import Job
 from chalicelib.jsontext import to_json
 from chalicelib.settings import Settings
 
-EVENT_TYPES = ("waybill.job.completed", "waybill.job.rejected", "waybill.job.failed")
-
 MESSAGE_LIMIT = 262_144
 """Bytes of a message with its attributes (Amazon SNS API Reference, `Publish`)."""
 
@@ -29,12 +27,11 @@ def event(settings: Settings, job: Job) -> dict[str, Any]:
     """
     if not job.status.ended:
         raise ValueError(f"Job {job.job_id} is {job.status}: only an ended job is an event.")
-    status = job.status.lower()
     return {
         "specversion": "1.0",
-        "id": f"{job.job_id}-{status}-{job.run}",
+        "id": f"{job.job_id}-{job.status.lower()}-{job.run}",
         "source": f"/waybill/{settings.bucket}",
-        "type": f"waybill.job.{status}",
+        "type": job.status.event_type,
         "subject": job.job_id,
         "time": job.finished_at or job.updated_at,
         "datacontenttype": "application/json",

@@ -13,7 +13,6 @@ from pathlib import Path
 
 from chalice.app import Response
 
-from chalicelib import sigv4
 from chalicelib.jsontext import to_json
 from chalicelib.settings import Settings
 
@@ -58,7 +57,7 @@ def answer(settings: Settings, headers: Mapping[str, str]) -> Response:
 def content_security_policy(settings: Settings, hashes: dict[str, str]) -> str:
     """Only the inlined style and script, by their hashes; over the network only this API and the bucket; and
     no string is ever parsed as HTML (W3C Content Security Policy Level 3, Trusted Types)."""
-    bucket = sigv4.bucket_location(settings.bucket, settings.region, settings.endpoint_url).origin
+    bucket = settings.location.origin
     return "; ".join(
         [
             "default-src 'none'",

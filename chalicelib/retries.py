@@ -17,9 +17,12 @@ The copy under `failed/` stays until the new run has ended, and is cleared away 
 then it is what an open object that gets lost can be had back from.
 """
 
-from chalicelib import messages, storage
+from typing import Any
+
+from chalicelib import clients, keys, messages, storage
+from chalicelib.declared import SINGLE_LIMIT
 from chalicelib.errors import Conflict
-from chalicelib.jobs import Job, Status, Upload
+from chalicelib.jobs import Job, Status, Upload, timestamp
 from chalicelib.ledger import Ledger, open_ledger
 from chalicelib.settings import Settings
 from chalicelib.telemetry import log, owner_hash
@@ -36,12 +39,70 @@ def retry(settings: Settings, owner: str, job_id: str) -> Job:
     failed = ledger.get(owner, job_id)
     if failed.status is not Status.FAILED:
         raise Conflict(f"The job is {failed.status}: only a FAILED one can be retried.", code="not_failed")
-    upload = storage.put_back(settings, failed)
+    upload = _put_back(settings, failed)
     job = ledger.reopen(failed, upload) or _opened_meanwhile(settings, ledger, upload)
     if job.status is Status.QUEUED:
         messages.send(settings, [job])
     log("job.retried", jobId=job_id, owner=owner_hash(owner), run=job.run)
     return job
+
+
+def _put_back(settings: Settings, job: Job) -> Upload:
+    """Have the original of an ended job lie under its open key again, as an upload of now.
+
+    Whatever lies there already is left as it is: it is open work, perhaps a newer upload, and no content is
+    discarded. The condition on the copy holds where something arrives between the look and the copy.
+
+    Raises:
+        Conflict: there is no original (`original_missing`), or it is too large to be copied while a caller
+            waits (`too_large_to_retry`).
+    """
+    if job.size > SINGLE_LIMIT:
+        raise Conflict("Files over 5 GiB cannot be retried: upload it again.", code="too_large_to_retry")
+    key = _open_key(settings, job)
+    there: Any = storage.head(settings, key) or _copied_back(settings, job, key)
+    if there is None:
+        raise Conflict("The file is gone: upload it again.", code="original_missing")
+    return Upload(
+        owner=job.owner,
+        job_id=job.job_id,
+        key=key,
+        filename=job.filename,
+        etag=there["ETag"].strip('"'),
+        size=there.get("ContentLength", job.size),
+        uploaded_at=timestamp(there["LastModified"].timestamp()),
+    )
+
+
+def _open_key(settings: Settings, job: Job) -> str:
+    """Where the job came in; for one whose key carried no job id, the key that does.
+
+    Back under a key of the first kind it would be a new object, and so another job.
+    """
+    place = keys.parse(settings, job.source_key)
+    if place is not None and place.job_id == job.job_id:
+        return job.source_key
+    return keys.upload_key(settings, job.owner, job.job_id, job.filename)
+
+
+def _copied_back(settings: Settings, job: Job, key: str) -> Any:
+    """`ETag` and `LastModified` of what lies on the open key now; None where there is nothing to copy."""
+    if not job.moved:
+        return None
+    s3 = clients.s3()
+    try:
+        return s3.copy_object(
+            Bucket=settings.bucket,
+            Key=key,
+            CopySource={"Bucket": settings.bucket, "Key": job.key},
+            IfNoneMatch="*",
+        )["CopyObjectResult"]
+    except s3.exceptions.ClientError as error:
+        if clients.http_status(error) == 404:
+            return None
+        if clients.http_status(error) in (409, 412):
+            return storage.head(settings, key)
+        raise
 
 
 def _opened_meanwhile(settings: Settings, ledger: Ledger, upload: Upload) -> Job:

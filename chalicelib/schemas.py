@@ -5,12 +5,16 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
+from chalicelib.endpoints import MAX_URL_LENGTH
 from chalicelib.errors import BadRequest
+from chalicelib.jobs import EVENT_TYPES, VISIBLE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 Schema = Mapping[str, Any]
+
+STATUS: Schema = {"enum": [status.value for status in VISIBLE]}
 
 _LONGEST_SHOWN = 60
 
@@ -53,14 +57,12 @@ WEBHOOK: Schema = {
     "additionalProperties": False,
     "required": ["url"],
     "properties": {
-        "url": {"type": "string", "minLength": 1, "maxLength": 2048},
+        "url": {"type": "string", "minLength": 1, "maxLength": MAX_URL_LENGTH},
         "types": {
             "type": "array",
             "minItems": 1,
             "uniqueItems": True,
-            "items": {
-                "enum": ["waybill.job.completed", "waybill.job.rejected", "waybill.job.failed"],
-            },
+            "items": {"enum": list(EVENT_TYPES)},
         },
     },
 }
@@ -190,7 +192,7 @@ JOBS_QUERY: Schema = {
             "description": "a whole number from 1 to 100",
         },
         "cursor": {"type": "string", "maxLength": 200},
-        "status": {"enum": ["QUEUED", "PROCESSING", "COMPLETED", "REJECTED", "FAILED"]},
+        "status": STATUS,
     },
 }
 

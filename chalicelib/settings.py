@@ -14,6 +14,7 @@ from itertools import combinations
 from typing import TypeVar
 
 from chalicelib.errors import SettingsError
+from chalicelib.sigv4 import Location, bucket_location
 
 T = TypeVar("T")
 
@@ -175,6 +176,11 @@ class Settings:
                 raise SettingsError(
                     f"{one.upper()} and {other.upper()} are both {prefix!r}: each takes one of its own."
                 )
+
+    @property
+    def location(self) -> Location:
+        """Where the bucket answers."""
+        return bucket_location(self.bucket, self.region, self.endpoint_url)
 
     @property
     def open_prefixes(self) -> tuple[str, ...]:

@@ -54,7 +54,7 @@ def sign(settings: Settings, owner: str, wish: Mapping[str, Any]) -> dict[str, A
     length = {"Content-Length": str(size)} if size is not None and method == "PUT" else {}
     url = sigv4.presign(
         method,
-        uploads.location(settings),
+        settings.location,
         key,
         credentials=clients.credentials(),
         expires_in=settings.expires_in,

@@ -9,15 +9,15 @@ after the other, which takes some seconds.
 
 from typing import Any
 
-from chalicelib.jobs import Status
-from chalicelib.ledger import open_ledger
+from chalicelib import partition
+from chalicelib.jobs import VISIBLE
 from chalicelib.settings import Settings
 
 
 def count(settings: Settings, owner: str) -> dict[str, Any]:
     """`{"total": {"jobs", "bytes"}, "byStatus": {"QUEUED": {"jobs", "bytes"}, …}}`, bytes of originals."""
-    by_status = {status: {"jobs": 0, "bytes": 0} for status in Status if status is not Status.DELETED}
-    for status, size in open_ledger(settings).sizes(owner):
+    by_status = {status: {"jobs": 0, "bytes": 0} for status in VISIBLE}
+    for status, size in partition.sizes(settings, owner):
         if status in by_status:
             by_status[status]["jobs"] += 1
             by_status[status]["bytes"] += size

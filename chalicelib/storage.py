@@ -7,19 +7,16 @@ from io import SEEK_END, BytesIO
 from typing import TYPE_CHECKING, Any
 
 from chalicelib import clients, keys
-from chalicelib.errors import Conflict, NotFound, Superseded, Unavailable
+from chalicelib.errors import NotFound, Superseded, Unavailable
 from chalicelib.files import open_plain
 from chalicelib.filetypes import HEAD_BYTES
-from chalicelib.jobs import Job, Upload, timestamp
+from chalicelib.jobs import Job, Upload
 from chalicelib.processors import Output
-from chalicelib.settings import GiB, MiB, Settings
+from chalicelib.settings import MiB, Settings
 
 if TYPE_CHECKING:
     from botocore.response import StreamingBody
     from mypy_boto3_s3.type_defs import HeadObjectOutputTypeDef
-
-COPY_LIMIT = 5 * GiB
-"""What one CopyObject call takes (Amazon S3 User Guide, "Copying, moving, and renaming objects")."""
 
 WHOLE_COPY = 256 * MiB
 """Larger originals are copied in parts: S3 answers a copy when it is made, and a call is given up before it
@@ -100,17 +97,18 @@ def _open(settings: Settings, job: Job, key: str, etag: str | None = None) -> Or
 
 
 def _is_moved(settings: Settings, key: str, etag: str) -> bool:
-    head = _head(settings, key)
-    return head is not None and head["Metadata"].get(ETAG_MARK) == etag
+    found = head(settings, key)
+    return found is not None and found["Metadata"].get(ETAG_MARK) == etag
 
 
 def is_current(settings: Settings, upload: Upload) -> bool:
     """Whether this very content lies on its key at this moment: a listing is of the past."""
-    head = _head(settings, upload.key)
-    return head is not None and head["ETag"].strip('"') == upload.etag
+    found = head(settings, upload.key)
+    return found is not None and found["ETag"].strip('"') == upload.etag
 
 
-def _head(settings: Settings, key: str) -> "HeadObjectOutputTypeDef | None":
+def head(settings: Settings, key: str) -> "HeadObjectOutputTypeDef | None":
+    """What lies on a key; None where nothing does."""
     s3 = clients.s3()
     try:
         return s3.head_object(Bucket=settings.bucket, Key=key)
@@ -223,64 +221,6 @@ def remove_folder(settings: Settings, folder: str) -> None:
             )
             if answer.get("Errors"):
                 raise Unavailable("Not all objects could be deleted. Try again.", code="not_all_deleted")
-
-
-def put_back(settings: Settings, job: Job) -> Upload:
-    """Have the original of an ended job lie under its open key again, as an upload of now.
-
-    Whatever lies there already is left as it is: it is open work, perhaps a newer upload, and no content is
-    discarded. The condition on the copy holds where something arrives between the look and the copy.
-
-    Raises:
-        Conflict: there is no original (`original_missing`), or it is too large to be copied while a caller
-            waits (`too_large_to_retry`).
-    """
-    if job.size > COPY_LIMIT:
-        raise Conflict("Files over 5 GiB cannot be retried: upload it again.", code="too_large_to_retry")
-    key = _open_key(settings, job)
-    there: Any = _head(settings, key) or _copied_back(settings, job, key)
-    if there is None:
-        raise Conflict("The file is gone: upload it again.", code="original_missing")
-    return Upload(
-        owner=job.owner,
-        job_id=job.job_id,
-        key=key,
-        filename=job.filename,
-        etag=there["ETag"].strip('"'),
-        size=there.get("ContentLength", job.size),
-        uploaded_at=timestamp(there["LastModified"].timestamp()),
-    )
-
-
-def _open_key(settings: Settings, job: Job) -> str:
-    """Where the job came in; for one whose key carried no job id, the key that does.
-
-    Back under a key of the first kind it would be a new object, and so another job.
-    """
-    place = keys.parse(settings, job.source_key)
-    if place is not None and place.job_id == job.job_id:
-        return job.source_key
-    return keys.upload_key(settings, job.owner, job.job_id, job.filename)
-
-
-def _copied_back(settings: Settings, job: Job, key: str) -> Any:
-    """`ETag` and `LastModified` of what lies on the open key now; None where there is nothing to copy."""
-    if not job.moved:
-        return None
-    s3 = clients.s3()
-    try:
-        return s3.copy_object(
-            Bucket=settings.bucket,
-            Key=key,
-            CopySource={"Bucket": settings.bucket, "Key": job.key},
-            IfNoneMatch="*",
-        )["CopyObjectResult"]
-    except s3.exceptions.ClientError as error:
-        if clients.http_status(error) == 404:
-            return None
-        if clients.http_status(error) in (409, 412):
-            return _head(settings, key)
-        raise
 
 
 def put_output(settings: Settings, job: Job, output: Output) -> dict[str, Any]:

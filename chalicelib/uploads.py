@@ -34,7 +34,7 @@ def presign(settings: Settings, owner: str, wish: Mapping[str, Any], base_url: s
         length = {} if declared.size is None else {"Content-Length": str(declared.size)}
         url = sigv4.presign(
             "PUT",
-            location(settings),
+            settings.location,
             key,
             credentials=clients.credentials(),
             expires_in=settings.expires_in,
@@ -83,10 +83,6 @@ def new_key(settings: Settings, owner: str, declared: Declared) -> tuple[str, st
     return job_id, keys.upload_key(settings, owner, job_id, keys.safe_filename(declared.filename))
 
 
-def location(settings: Settings) -> sigv4.Location:
-    return sigv4.bucket_location(settings.bucket, settings.region, settings.endpoint_url)
-
-
 def _form(settings: Settings, key: str, declared: Declared) -> sigv4_post.Form:
     if "${filename}" in key:
         raise BadRequest(
@@ -95,7 +91,7 @@ def _form(settings: Settings, key: str, declared: Declared) -> sigv4_post.Form:
         )
     most = min(settings.max_upload_bytes, SINGLE_LIMIT)
     return sigv4_post.presign_form(
-        location(settings),
+        settings.location,
         settings.bucket,
         key,
         credentials=clients.credentials(),

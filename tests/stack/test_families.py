@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 import pytest
 
 from ops.stack import LocalStack
+from tests.files import pdfs, pictures
 from tests.stack.user import User, eventually
-from tests.unit import pdfs, pictures
 
 PHOTO = pictures.with_segments(
     pictures.encoded(pictures.corners(), "jpeg"), pictures.segment(0xE1, pictures.exif(orientation=6))

@@ -375,7 +375,15 @@ class Flow:
 
     def jobs(self, owner: str = keys.NOBODY) -> list[Job]:
         """All jobs of an owner, the newest first."""
-        return self.ledger.page(owner, limit=1000, cursor=None, status=None).jobs
+        pages = self._dynamodb.get_paginator("query").paginate(
+            TableName=self.settings.jobs_table,
+            KeyConditionExpression="#owner = :owner",
+            ExpressionAttributeNames={"#owner": "owner"},
+            ExpressionAttributeValues={":owner": {"S": owner}},
+            ScanIndexForward=False,
+        )
+        found = [jobs.from_item(item) for page in pages for item in page["Items"]]
+        return [job for job in found if job.status is not Status.DELETED]
 
     def objects(self, prefix: str = "") -> dict[str, bytes]:
         """Every object under a prefix, with its content."""

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from chalice.test import Client, HTTPResponse
 
-from chalicelib import listings
+from chalicelib import clients, listings, partition
 from chalicelib.jobs import Ending, Status
 from chalicelib.ledger import open_ledger
 from chalicelib.settings import Settings
@@ -115,16 +115,16 @@ class TestStats:
     def test_it_reads_on_where_a_page_ends(self, aws: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
         for number in range(5):
             entered(aws, number, size=2)
-        ledger = open_ledger(aws)
-        query, seen = ledger._dynamodb.query, []
+        dynamodb = clients.dynamodb()
+        query, seen = dynamodb.query, []
 
         def two_at_a_time(**given: Any) -> Any:
             seen.append(given)
             return query(**given, Limit=2)
 
-        monkeypatch.setattr(ledger._dynamodb, "query", two_at_a_time)
+        monkeypatch.setattr(dynamodb, "query", two_at_a_time)
 
-        assert list(ledger.sizes("_")) == [(Status.QUEUED, 2)] * 5
+        assert list(partition.sizes(aws, "_")) == [(Status.QUEUED, 2)] * 5
         assert len(seen) == 3
         assert "Scan" not in json.dumps(seen)
 

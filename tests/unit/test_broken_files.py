@@ -8,11 +8,11 @@ import pytest
 
 from chalicelib.filetypes import HEAD_BYTES, detect
 from chalicelib.jobs import Status
-from chalicelib.sandbox import Pool
+from chalicelib.sandbox.pool import Pool
 from chalicelib.settings import Settings
-from tests.unit import pdfs, pictures
+from tests.files import pdfs, pictures
+from tests.files.mutations import mutated
 from tests.unit.flow import Flow
-from tests.unit.mutations import mutated
 from tests.unit.sources import source
 
 FILES = 200
@@ -96,7 +96,8 @@ def test_the_peak_memory_of_one_file_is_shown(
     pool = Pool(1, memory_bytes=2**30)
     try:
         media_type = detect(body[:HEAD_BYTES], name).media_type
-        result = pool.run(family, source(tmp_path, body, name, media_type, rows=5_000_000), cpu_seconds=30)
+        original = source(tmp_path, body, name, media_type, rows=5_000_000)
+        result = pool.run(family, original, cpu_seconds=30, wall_seconds=45.0)
         assert result.metadata
         figure(f"{family:<6} {peak_of(pool._idle[0].pid) / 2**20:4.0f} MiB at the peak: {name}")
     finally:

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chalicelib import frames
-from chalicelib.frames import BadFrame
+from chalicelib.sandbox import frames
+from chalicelib.sandbox.frames import BadFrame
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),

@@ -7,12 +7,11 @@ from typing import Any
 import pytest
 
 from chalicelib import clients, keys
-from chalicelib import ledger as ledger_module
-from chalicelib.errors import BadRequest, LeaseLost, NotFound
+from chalicelib.errors import LeaseLost, NotFound
 from chalicelib.jobs import Ending, Job, Order, Status, timestamp
 from chalicelib.ledger import Claim, Ledger
 from chalicelib.settings import Settings
-from tests.unit.flow import Calls, Clock, repeat_once, upload_at
+from tests.unit.flow import Clock, repeat_once, upload_at
 
 JOB_ID = "01936b2e-7c1a-7d3e-8f00-0123456789ab"
 KEY = f"uploads/alice/{JOB_ID}/order.json"
@@ -436,103 +435,6 @@ class TestReading:
         monkeypatch.setattr(ledger, "find", lambda *_: pytest.fail("asked the table"))
         with pytest.raises(NotFound):
             ledger.get("alice", job_id)
-
-
-def entered(ledger: Ledger, count: int, owner: str = "alice") -> list[str]:
-    """The ids of new jobs, the newest first."""
-    ids = [f"01936b2e-{n:04x}-7d3e-8f00-0123456789ab" for n in range(count)]
-    for job_id in ids:
-        ledger.record(upload_at(f"uploads/{owner}/{job_id}/a.txt", sequencer="0A"))
-    return ids[::-1]
-
-
-def ids_of_all_pages(
-    ledger: Ledger, limit: int, status: Status | None = None, owner: str = "alice"
-) -> list[list[str]]:
-    pages, cursor = [], None
-    while True:
-        page = ledger.page(owner, limit=limit, cursor=cursor, status=status)
-        pages.append([job.job_id for job in page.jobs])
-        cursor = page.cursor
-        if cursor is None:
-            return pages
-
-
-class TestPaging:
-    @pytest.mark.parametrize("limit", [1, 2, 3, 6, 7, 8, 100])
-    def test_pages_show_every_job_once_the_newest_first(self, ledger: Ledger, limit: int) -> None:
-        expected = entered(ledger, 7)
-        pages = ids_of_all_pages(ledger, limit)
-        assert [job_id for page in pages for job_id in page] == expected
-        assert all(len(page) == limit for page in pages[:-1])
-        assert len(pages[-1]) <= limit
-
-    def test_there_is_no_cursor_after_a_page_that_is_not_full(self, ledger: Ledger) -> None:
-        entered(ledger, 3)
-        assert ledger.page("alice", limit=4, cursor=None, status=None).cursor is None
-
-    def test_a_full_page_is_one_read(self, ledger: Ledger, aws: Settings) -> None:
-        entered(ledger, 7)
-        calls = Calls(aws)
-        ledger.page("alice", limit=3, cursor=None, status=None)
-        assert calls.made == ["Query"]
-
-    def test_behind_many_deleted_jobs_the_page_goes_on(self, ledger: Ledger) -> None:
-        ids = entered(ledger, 60)
-        for job_id in ids[:-2]:
-            ledger.delete(ledger.get("alice", job_id))
-        page = ledger.page("alice", limit=2, cursor=None, status=None)
-        assert [job.job_id for job in page.jobs] == ids[-2:]
-
-    def test_nobody_elses_jobs_are_on_the_page(self, ledger: Ledger) -> None:
-        entered(ledger, 3)
-        theirs = entered(ledger, 2, owner="bob")
-        assert ids_of_all_pages(ledger, 10, owner="bob") == [theirs]
-        assert ids_of_all_pages(ledger, 10, owner="carol") == [[]]
-
-    @pytest.mark.parametrize("limit", [1, 2, 3, 5, 10])
-    def test_a_status_filters_without_losing_any(self, ledger: Ledger, limit: int) -> None:
-        ids = entered(ledger, 11)
-        wanted = [job_id for n, job_id in enumerate(ids) if n % 3 == 1]
-        for job_id in wanted:
-            _, job = ledger.claim("alice", job_id, "e1")
-            assert job is not None
-            ledger.finish(job, ending())
-        pages = ids_of_all_pages(ledger, limit, Status.COMPLETED)
-        assert [job_id for page in pages for job_id in page] == wanted
-        assert all(len(page) <= limit for page in pages)
-        queued = ids_of_all_pages(ledger, limit, Status.QUEUED)
-        assert [job_id for page in queued for job_id in page] == [i for i in ids if i not in wanted]
-
-    def test_a_rare_status_ends_a_page_early_but_the_cursor_goes_on(
-        self, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setattr(ledger_module, "MAX_READS_PER_PAGE", 1)
-        ids = entered(ledger, 14)
-        ledger.claim("alice", ids[-1], "e1")
-        page = ledger.page("alice", limit=1, cursor=None, status=Status.PROCESSING)
-        assert (page.jobs, page.cursor is None) == ([], False)
-        assert [i for p in ids_of_all_pages(ledger, 1, Status.PROCESSING) for i in p] == [ids[-1]]
-
-    def test_jobs_that_come_meanwhile_do_not_shift_the_pages(self, ledger: Ledger) -> None:
-        ids = entered(ledger, 4)
-        first = ledger.page("alice", limit=2, cursor=None, status=None)
-        ledger.record(upload_at("uploads/alice/01936b2f-0000-7d3e-8f00-0123456789ab/a.txt"))
-        second = ledger.page("alice", limit=2, cursor=first.cursor, status=None)
-        assert [job.job_id for job in second.jobs] == ids[2:]
-
-    @pytest.mark.parametrize("cursor", ["x", "é", "!!!!", "AAAA", "L2V0Yy9wYXNzd2Q", "=", "\ud800"])
-    def test_a_cursor_that_was_not_given_is_refused(self, ledger: Ledger, cursor: str) -> None:
-        with pytest.raises(BadRequest) as caught:
-            ledger.page("alice", limit=1, cursor=cursor, status=None)
-        assert caught.value.code == "bad_cursor"
-
-    def test_another_owners_cursor_shows_nothing_of_theirs(self, ledger: Ledger) -> None:
-        entered(ledger, 5)
-        cursor = ledger.page("alice", limit=2, cursor=None, status=None).cursor
-        mine = entered(ledger, 2, owner="bob")
-        shown = ledger.page("bob", limit=10, cursor=cursor, status=None).jobs
-        assert {(job.owner, job.job_id) for job in shown} <= {("bob", job_id) for job_id in mine}
 
 
 ARROWS = {

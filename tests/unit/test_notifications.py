@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from chalicelib import clients, notifications
-from chalicelib.jobs import Job, Status
+from chalicelib.jobs import EVENT_TYPES, Job, Status
 from chalicelib.jsontext import to_json
 from chalicelib.notifications import MESSAGE_LIMIT
 from chalicelib.settings import Settings
@@ -81,7 +81,7 @@ def test_the_id_stays_when_the_job_is_touched_and_changes_with_the_run(settings:
 def test_every_end_has_its_type(settings: Settings, status: Status) -> None:
     event = notifications.event(settings, replace(COMPLETED, status=status))
     assert event["type"] == f"waybill.job.{status.lower()}"
-    assert event["type"] in notifications.EVENT_TYPES
+    assert event["type"] in EVENT_TYPES
 
 
 @pytest.mark.parametrize("status", [Status.QUEUED, Status.PROCESSING])

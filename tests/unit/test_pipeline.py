@@ -19,7 +19,7 @@ from chalicelib.filetypes import HEAD_BYTES, FileType
 from chalicelib.jobs import Job, Status
 from chalicelib.messages import Message
 from chalicelib.processors import REGISTRY, Result, Source
-from chalicelib.sandbox import Pool
+from chalicelib.sandbox.pool import Pool
 from chalicelib.settings import GiB, Settings
 from chalicelib.storage import Original
 from tests.unit.flow import Flow
@@ -272,7 +272,7 @@ class TestLargerThanLight:
 def sandboxed(aws: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Flow]:
     """Text files are the names of behaviours, and real children of the sandbox behave so."""
     pool = Pool(2, GiB, "tests.unit.hostile:REGISTRY")
-    monkeypatch.setattr(sandbox, "_pool", lambda _: pool)
+    monkeypatch.setattr("chalicelib.sandbox.pool.shared", lambda _: pool)
     yield Flow(aws, monkeypatch, sandboxed=True)
     pool.close()
 

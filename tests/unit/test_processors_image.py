@@ -17,8 +17,8 @@ from chalicelib.errors import Rejected
 from chalicelib.processors import Result
 from chalicelib.processors import image as image_module
 from chalicelib.processors.image import MAX_DECODED_BYTES, MAX_FRAMES, process
-from tests.unit import pictures
-from tests.unit.pictures import (
+from tests.files import pictures
+from tests.files.pictures import (
     BLUE,
     GREEN,
     HEIC,
@@ -864,7 +864,7 @@ from collections import Counter
 from pathlib import Path
 from chalicelib.errors import Rejected
 from chalicelib.processors.image import process
-from tests.unit.mutations import mutated
+from tests.files.mutations import mutated
 from tests.unit.sources import source
 
 directory, media_type, count = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])

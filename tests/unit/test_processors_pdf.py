@@ -15,7 +15,7 @@ import pyvips
 from chalicelib.errors import Rejected
 from chalicelib.processors import REGISTRY, Output, Result
 from chalicelib.processors import pdf as pdf_module
-from tests.unit.pdfs import document, encrypted, of_pages, stream, text, with_lines
+from tests.files.pdfs import document, encrypted, of_pages, stream, text, with_lines
 from tests.unit.sources import source
 
 Process = Callable[..., Result]

@@ -219,7 +219,7 @@ def test_a_file_too_large_to_be_copied_at_once_is_refused(
     flow: Flow, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     key = failed(flow)
-    monkeypatch.setattr("chalicelib.storage.COPY_LIMIT", len(BODY) - 1)
+    monkeypatch.setattr("chalicelib.retries.SINGLE_LIMIT", len(BODY) - 1)
 
     with pytest.raises(Conflict) as refused:
         retry(flow, key)

@@ -16,10 +16,12 @@ from typing import Any
 
 import pytest
 
-from chalicelib import sandbox, sandbox_child
+from chalicelib import sandbox
 from chalicelib.errors import DecodeFailed, DecodeStalled, NoTurn, Rejected, Unavailable
 from chalicelib.processors import Event, Result
-from chalicelib.sandbox import Pool
+from chalicelib.sandbox import inside
+from chalicelib.sandbox import pool as pools
+from chalicelib.sandbox.pool import Pool
 from chalicelib.settings import GiB
 from tests.unit.sources import source
 
@@ -36,28 +38,13 @@ def pool() -> Iterator[Pool]:
     pool.close()
 
 
-@pytest.fixture(autouse=True)
-def wall(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
-    """Set how long a file may take by the clock; at first so long that only a fault lets it run out."""
-
-    def set_to(seconds: float) -> None:
-        monkeypatch.setattr(sandbox, "wall_seconds", lambda _: seconds)
-
-    set_to(LONG)
-    return set_to
-
-
 @pytest.fixture
 def do(pool: Pool, tmp_path: Path) -> Callable[..., Result]:
     """Have a child of the pool behave in some way."""
 
-    def run(behaviour: str, pool: Pool = pool, cpu_seconds: int = 10, **more: Any) -> Result:
-        return pool.run(
-            "text",
-            source(tmp_path, behaviour.encode(), "notes.txt", "text/plain"),
-            cpu_seconds=cpu_seconds,
-            **more,
-        )
+    def run(behaviour: str, pool: Pool = pool, **limits: Any) -> Result:
+        text = source(tmp_path, behaviour.encode(), "notes.txt", "text/plain")
+        return pool.run("text", text, **({"cpu_seconds": 10, "wall_seconds": LONG} | limits))
 
     return run
 
@@ -138,11 +125,11 @@ class TestAnHonestProcessor:
 
     def test_the_processors_of_the_project_run_there(self, tmp_path: Path) -> None:
         pool = Pool(1, GiB)
-        result = pool.run(
-            "data", source(tmp_path, b'{"id": "a"}', "a.json", "application/json"), cpu_seconds=9
-        )
+        data = source(tmp_path, b'{"id": "a"}', "a.json", "application/json")
+        result = pool.run("data", data, cpu_seconds=9, wall_seconds=LONG)
         assert list(result.events) == [Event("a", 0, '{"id": "a"}')]
-        result = pool.run("text", source(tmp_path, b"a\r\n", "a.txt", "text/plain"), cpu_seconds=9)
+        text = source(tmp_path, b"a\r\n", "a.txt", "text/plain")
+        result = pool.run("text", text, cpu_seconds=9, wall_seconds=LONG)
         assert isinstance(result.outputs[0].body, Path)
         assert result.outputs[0].body.read_bytes() == b"a\n"
         pool.close()
@@ -150,14 +137,11 @@ class TestAnHonestProcessor:
 
 class TestAHang:
     @pytest.mark.parametrize("behaviour", ["sleep", "ignore_alarms"])
-    def test_that_computes_nothing_may_pass(
-        self, do: Do, pool: Pool, wall: Callable[[float], None], behaviour: str
-    ) -> None:
+    def test_that_computes_nothing_may_pass(self, do: Do, pool: Pool, behaviour: str) -> None:
         do("tell")
         (pid,) = idle_pids(pool)
-        wall(SHORT)
         with pytest.raises(DecodeStalled) as caught:
-            do(behaviour)
+            do(behaviour, wall_seconds=SHORT)
         assert (caught.value.code, caught.value.retryable) == ("decode_timeout", True)
         assert is_gone(pid)
 
@@ -171,8 +155,7 @@ class TestAHang:
         pids = {do("compute 0.7", cpu_seconds=1).metadata["pid"] for _ in range(3)}
         assert len(pids) == 1
 
-    def test_the_wall_stands_behind_the_limit_on_computing(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.undo()
+    def test_the_wall_stands_behind_the_limit_on_computing(self) -> None:
         assert sandbox.wall_seconds(10) == 15
         assert all(sandbox.wall_seconds(cpu) >= cpu + 2 for cpu in range(1, 601))
 
@@ -261,13 +244,10 @@ class TestTheProcess:
         assert capfd.readouterr() == ("", "")
 
     @pytest.mark.parametrize(("then", "code"), [("sleep", "decode_timeout"), ("abort", "decode_crashed")])
-    def test_what_it_leaves_behind_ends_with_it(
-        self, do: Do, tmp_path: Path, wall: Callable[[float], None], then: str, code: str
-    ) -> None:
+    def test_what_it_leaves_behind_ends_with_it(self, do: Do, tmp_path: Path, then: str, code: str) -> None:
         do("tell")
-        wall(2.0 if then == "sleep" else LONG)
         with pytest.raises(DecodeFailed) as caught:
-            do(f"breed {then}")
+            do(f"breed {then}", wall_seconds=2.0 if then == "sleep" else LONG)
         assert caught.value.code == code
         for place in tmp_path.rglob("grandchild"):
             pid = int(place.read_text())
@@ -277,16 +257,14 @@ class TestTheProcess:
         pids = {do("tell").metadata["pid"] for _ in range(5)}
         assert len(pids) == 1
 
-    def test_it_outlives_the_time_of_its_file(self, do: Do, wall: Callable[[float], None]) -> None:
+    def test_it_outlives_the_time_of_its_file(self, do: Do) -> None:
         first = do("tell").metadata["pid"]
-        wall(1.0)
-        do("tell")
-        time.sleep(1.0 + sandbox_child.GRACE + 0.2)
-        wall(LONG)
+        do("tell", wall_seconds=1.0)
+        time.sleep(1.0 + inside.GRACE + 0.2)
         assert do("tell").metadata["pid"] == first
 
     def test_it_is_replaced_after_so_many_files(self, do: Do, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(sandbox, "FILES_PER_CHILD", 2)
+        monkeypatch.setattr(pools, "FILES_PER_CHILD", 2)
         said = [do("tell").metadata["said"]["seen"] for _ in range(3)]
         assert [len(seen) for seen in said] == [1, 2, 1]
 
@@ -422,7 +400,7 @@ class TestTakingTurns:
 
         def run() -> None:
             text = source(tmp_path, b"tell", "notes.txt", "text/plain")
-            results.append(pool.run("text", text, cpu_seconds=10))
+            results.append(pool.run("text", text, cpu_seconds=10, wall_seconds=LONG))
 
         threads = [threading.Thread(target=run) for _ in range(12)]
         for thread in threads:
@@ -465,20 +443,20 @@ class TestTakingTurns:
         self, monkeypatch: pytest.MonkeyPatch, processors: int | None, children: int
     ) -> None:
         monkeypatch.setattr(os, "cpu_count", lambda: processors)
-        assert sandbox.children_at_once() == children
+        assert pools.children_at_once() == children
 
 
 PARENT = """
 import sys, tempfile, threading, time
 from pathlib import Path
-from chalicelib.sandbox import Pool
+from chalicelib.sandbox.pool import Pool
 from tests.unit.sources import source
 
 pool = Pool(2, 1 << 30, "tests.unit.hostile:REGISTRY")
 
 def run(behaviour):
     place = source(Path(sys.argv[1]), behaviour, "notes.txt", "text/plain")
-    return pool.run("text", place, cpu_seconds=1)
+    return pool.run("text", place, cpu_seconds=1, wall_seconds=3.0)
 
 warm = run(b"tell").metadata["pid"]
 threading.Thread(target=run, args=(b"sleep",)).start()
@@ -508,6 +486,22 @@ def test_a_parent_that_is_killed_leaves_no_child_behind(tmp_path: Path) -> None:
         wait_until(lambda pid=pid: is_gone(pid))  # type: ignore[misc]  # bound now, not later
 
 
+LOADED_BY_A_CHILD = """
+import sys
+import chalicelib.processors, chalicelib.sandbox.inside
+
+ours = [name.removeprefix("chalicelib.") for name in sys.modules]
+print(*[name for name in ours if name.startswith("sandbox") or name == "subprocess"])
+"""
+
+
+def test_a_child_starts_without_what_only_its_parent_needs() -> None:
+    ran = subprocess.run(
+        [sys.executable, "-c", LOADED_BY_A_CHILD], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert set(ran.stdout.split()) == {"sandbox", "sandbox.frames", "sandbox.inside"}
+
+
 WITHOUT_SHARED_MEMORY = """
 import sys
 from pathlib import Path
@@ -515,12 +509,12 @@ from pathlib import Path
 for module in ("multiprocessing", "_multiprocessing", "_posixshmem"):
     sys.modules[module] = None
 
-from chalicelib import sandbox
+from chalicelib.sandbox.pool import Pool
 from tests.unit.sources import source
 
-pool = sandbox.Pool(2, 1 << 30, "tests.unit.hostile:REGISTRY")
+pool = Pool(2, 1 << 30, "tests.unit.hostile:REGISTRY")
 place = source(Path(sys.argv[1]), b"make", "notes.txt", "text/plain")
-print(len(pool.run("text", place, cpu_seconds=5).outputs))
+print(len(pool.run("text", place, cpu_seconds=5, wall_seconds=60.0).outputs))
 """
 
 

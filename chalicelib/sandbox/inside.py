@@ -1,7 +1,7 @@
 """The inner side of the sandbox: a process that decodes one file after the other, within limits.
 
-Started by `sandbox` as `python -m chalicelib.sandbox_child <registry> <bytes of memory>`, with a socket as
-its standard input. It ends when the socket does, and so never outlives a parent while idle; and at work, when
+Started by `child` as `python -m chalicelib.sandbox.inside <registry> <bytes of memory>`, with a socket as its
+standard input. It ends when the socket does, and so never outlives a parent while idle; and at work, when
 a timer of its own runs out, so that it does not for long outlive a parent that was killed.
 """
 
@@ -21,9 +21,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from chalicelib import frames
 from chalicelib.errors import Rejected
 from chalicelib.processors.base import Caps, Event, Output, Processor, Result, Source
+from chalicelib.sandbox import frames
 
 MAX_REQUEST_BYTES = 64 * 1024
 

@@ -1,0 +1,48 @@
+"""Decoders run in child processes, with limits on memory, CPU and wall time.
+
+One that hangs, crashes or eats memory costs its own file, and nobody else's. It is no jail: a decoder that
+was taken over still runs as the same user. So a child is started without credentials, and nothing it says is
+believed: what comes back is JSON and files, and both are looked at before they are used.
+
+Children stay warm between files. No `multiprocessing`, whose queues and pools need /dev/shm: Lambda has none.
+
+    this process                                    inside
+    Popen, one end of a socket as its input ──────▶ limits itself, imports the processors
+                                           ◀────── ready
+    one request: where the original lies   ──────▶ process(source)
+                                           ◀────── result | rejected | out of memory | failed
+    one more …, or the end of the socket   ──────▶ ends
+
+`pool` finds a `child` for the file, `task` is what the child is asked, and `answer` checks what it says.
+"""
+
+import math
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from chalicelib.processors.base import Result, Source
+
+
+def run(
+    family: str, source: "Source", *, cpu_seconds: int, memory_bytes: int, begin_by: float = math.inf
+) -> "Result":
+    """What the processor of a family makes of a file; outputs and events lie beside its scratch directory.
+
+    `begin_by` is a moment of `time.monotonic()`.
+
+    Raises:
+        Rejected: by the processor.
+        DecodeFailed: `decode_timeout`, `decode_out_of_memory`, `decode_crashed`; a `DecodeStalled` may pass.
+        NoTurn: all children were at work until `begin_by`.
+        RuntimeError: an unexpected exception in the processor; what it was is in the log.
+    """
+    from chalicelib.sandbox.pool import shared  # a child passes here on its way inside, and has no use for it
+
+    return shared(memory_bytes).run(
+        family, source, cpu_seconds=cpu_seconds, wall_seconds=wall_seconds(cpu_seconds), begin_by=begin_by
+    )
+
+
+def wall_seconds(cpu_seconds: int) -> float:
+    """How long a file may take by the clock: more than it may compute, as others compute beside it."""
+    return max(1.5 * cpu_seconds, cpu_seconds + 2.0)

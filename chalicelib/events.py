@@ -5,12 +5,15 @@ file holds many). Owners' ids never meet.
 """
 
 import json
+import math
+import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from typing import Any
 
 from chalicelib import clients, items
+from chalicelib.errors import Unavailable
 from chalicelib.jobs import Job
 from chalicelib.once import once
 from chalicelib.processors import Event
@@ -30,15 +33,27 @@ def _writers() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(WRITERS, thread_name_prefix="events")
 
 
-def store(settings: Settings, job: Job, events: Sequence[Event], outputs: dict[str, str]) -> None:
+def store(
+    settings: Settings,
+    job: Job,
+    events: Sequence[Event],
+    outputs: dict[str, str],
+    stop_by: float = math.inf,
+) -> None:
     """Write each event, unless the table has a later version of it.
 
     `outputs` maps the name of an output to its S3 key, for events that are kept by reference. Within one file
     the last event of an id wins. The events may lie on disk: they are gone through twice, and none is kept.
+
+    Raises:
+        Unavailable: not all were written by `stop_by`, a moment of `time.monotonic()` (`out_of_time`). The
+            function would be cut off, and with it the other files of its batch.
     """
     latest = {_pk(job, event, many=len(events) > 1): number for number, event in enumerate(events)}
 
     def write(pk: str, number: int) -> None:
+        if time.monotonic() > stop_by:
+            raise Unavailable("Its events take too long to store: split the file up.", code="out_of_time")
         _write(settings, job, outputs, pk, events[number])
 
     for _ in _writers().map(write, latest.keys(), latest.values()):

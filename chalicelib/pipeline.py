@@ -87,7 +87,8 @@ def end(settings: Settings, ledger: Ledger, job: Job, begin_by: float) -> None:
     processed_here = job.size <= settings.light_limit_bytes
     try:
         with scratch.place(job.size if processed_here else 0, begin_by) as place:
-            finish(settings, ledger, job, attempt(settings, job, place, begin_by))
+            outcome = attempt(settings, job, place, begin_by)
+            finish(settings, ledger, job, outcome, begin_by + sandbox.wall_seconds(settings.decode_seconds))
     except (LeaseLost, Superseded):
         raise
     except NoTurn as error:
@@ -225,13 +226,14 @@ def process(settings: Settings, job: Job, file_type: FileType, place: Place, beg
             place.scratch,
             Caps(settings.max_events, settings.max_rows, settings.max_pixels, settings.max_pages),
         ),
+        owner=job.owner,
         cpu_seconds=settings.decode_seconds,
         memory_bytes=settings.decode_memory_bytes,
         begin_by=begin_by,
     )
 
 
-def finish(settings: Settings, ledger: Ledger, job: Job, outcome: Outcome) -> None:
+def finish(settings: Settings, ledger: Ledger, job: Job, outcome: Outcome, stop_by: float = math.inf) -> None:
     """Write down how the job ended, announce it, and clear its open object away.
 
     Raises:
@@ -243,7 +245,8 @@ def finish(settings: Settings, ledger: Ledger, job: Job, outcome: Outcome) -> No
         storage.copy(settings, job, outcome.original, key)
     made = outputs.store(settings, job, outcome.result.outputs)
     if outcome.result.events:
-        events.store(settings, job, outcome.result.events, {output["name"]: output["key"] for output in made})
+        references = {output["name"]: output["key"] for output in made}
+        events.store(settings, job, outcome.result.events, references, stop_by)
     ended = ledger.finish(
         job,
         Ending(

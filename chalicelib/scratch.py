@@ -19,8 +19,8 @@ from chalicelib.settings import MiB
 
 PREFIX = "waybill-job-"
 
-ROOM = 160 * MiB
-"""For originals; what is made of them may take twice as much again. Lambda has 512 MiB by default."""
+ROOM = 120 * MiB
+"""For originals; what is made of them may take three times as much again. Lambda has 512 MiB by default."""
 
 LEFT_BEHIND = 3600
 """Seconds after which a directory is nobody's any more: no job takes as long."""

@@ -4,7 +4,9 @@ One that hangs, crashes or eats memory costs its own file, and nobody else's. It
 was taken over still runs as the same user. So a child is started without credentials, and nothing it says is
 believed: what comes back is JSON and files, and both are looked at before they are used.
 
-Children stay warm between files. No `multiprocessing`, whose queues and pools need /dev/shm: Lambda has none.
+Children stay warm between the files of one owner: whatever somebody else's file has left behind in a child,
+were it a program that waits, gets none of this one's. No `multiprocessing`, whose queues and pools need
+/dev/shm: Lambda has none.
 
     this process                                    inside
     Popen, one end of a socket as its input ──────▶ limits itself, imports the processors
@@ -24,7 +26,13 @@ if TYPE_CHECKING:
 
 
 def run(
-    family: str, source: "Source", *, cpu_seconds: int, memory_bytes: int, begin_by: float = math.inf
+    family: str,
+    source: "Source",
+    *,
+    owner: str,
+    cpu_seconds: int,
+    memory_bytes: int,
+    begin_by: float = math.inf,
 ) -> "Result":
     """What the processor of a family makes of a file; outputs and events lie beside its scratch directory.
 
@@ -39,7 +47,12 @@ def run(
     from chalicelib.sandbox.pool import shared  # a child passes here on its way inside, and has no use for it
 
     return shared(memory_bytes).run(
-        family, source, cpu_seconds=cpu_seconds, wall_seconds=wall_seconds(cpu_seconds), begin_by=begin_by
+        family,
+        source,
+        owner=owner,
+        cpu_seconds=cpu_seconds,
+        wall_seconds=wall_seconds(cpu_seconds),
+        begin_by=begin_by,
     )
 
 

@@ -15,6 +15,8 @@ from chalicelib.sandbox.task import Task
 from chalicelib.telemetry import log
 
 MAX_METADATA_BYTES = 64 * 1024
+MAX_DEPTH = 10
+MAX_OUTPUTS = 600
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _CODE = re.compile(r"[a-z][a-z0-9_]{0,63}")
@@ -43,9 +45,9 @@ def result_of(task: Task, answer: Mapping[str, Any]) -> Result:
 
 def _checked(task: Task, answer: Mapping[str, Any]) -> Result:
     metadata, listed = answer.get("metadata"), answer.get("outputs")
-    if not isinstance(metadata, dict) or len(json.dumps(metadata)) > MAX_METADATA_BYTES:
+    if not isinstance(metadata, dict) or not _fits(metadata):
         raise lie("metadata")
-    if not isinstance(listed, list):
+    if not isinstance(listed, list) or len(listed) > MAX_OUTPUTS:
         raise lie("outputs")
     outputs = [_output(task, entry) for entry in listed]
     names = {output.name for output in outputs}
@@ -56,6 +58,20 @@ def _checked(task: Task, answer: Mapping[str, Any]) -> Result:
     except (OSError, ValueError) as error:
         raise lie("events") from error
     return Result(metadata, outputs, events)
+
+
+def _fits(metadata: Any) -> bool:
+    """Whether a job can hold it, which is an item of a table."""
+    try:
+        text = json.dumps(metadata, allow_nan=False, ensure_ascii=False).encode("utf-8")
+    except (ValueError, RecursionError):  # no number, half a character, or nested without end
+        return False
+    return len(text) <= MAX_METADATA_BYTES and _depth(metadata) <= MAX_DEPTH
+
+
+def _depth(value: Any) -> int:
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return 1 + max(map(_depth, inner), default=0)
 
 
 def _output(task: Task, entry: Any) -> Output:

@@ -28,19 +28,23 @@ _KEPT_VARIABLES = re.compile(r"PATH|HOME|LANG|LC_[A-Z]+|TZ|TMPDIR|LD_LIBRARY_PAT
 class Child:
     """A process that decodes, and the socket to it."""
 
-    def __init__(self, registry: str, memory_bytes: int) -> None:
+    def __init__(self, registry: str, memory_bytes: int, owner: str = "") -> None:
+        self.owner = owner
         self.files = 0
         """How many it has been given."""
         self._ready = False
-        self._socket, theirs = socket.socketpair()
-        with theirs:
-            self._process: subprocess.Popen[bytes] = subprocess.Popen(
-                [sys.executable, "-P", "-m", "chalicelib.sandbox.inside", registry, str(memory_bytes)],
-                stdin=theirs.fileno(),
-                stdout=subprocess.DEVNULL,
-                env=environment(),
-                start_new_session=True,
-            )
+        try:
+            self._socket, theirs = socket.socketpair()
+            with theirs:
+                self._process: subprocess.Popen[bytes] = subprocess.Popen(
+                    [sys.executable, "-P", "-m", "chalicelib.sandbox.inside", registry, str(memory_bytes)],
+                    stdin=theirs.fileno(),
+                    stdout=subprocess.DEVNULL,
+                    env=environment(),
+                    start_new_session=True,
+                )
+        except OSError as error:  # too many processes, or too many open files
+            raise no_child() from error
 
     @property
     def pid(self) -> int:
@@ -73,7 +77,7 @@ class Child:
         try:
             frames.receive(lambda count: self._recv(count, stop_at), MAX_ANSWER_BYTES)
         except (EOFError, OSError, frames.BadFrame):
-            raise Unavailable("No decoder could be started. Try again.", code="sandbox_unavailable") from None
+            raise no_child() from None
         self._ready = True
 
     def end(self) -> None:
@@ -105,6 +109,10 @@ class Child:
         if status == -signal.SIGKILL:  # by the kernel, for all of the machine's memory
             return DecodeStalled(LARGE, code="decode_out_of_memory")
         return DecodeFailed(DEADLY)
+
+
+def no_child() -> Unavailable:
+    return Unavailable("No decoder could be started. Try again.", code="sandbox_unavailable")
 
 
 def environment() -> dict[str, str]:

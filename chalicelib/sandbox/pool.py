@@ -1,8 +1,10 @@
 """The children of this process: as many at work as it has processors for, and warm ones first."""
 
 import atexit
+import ctypes
 import math
 import os
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -19,6 +21,8 @@ from chalicelib.telemetry import log
 REGISTRY = "chalicelib.processors:REGISTRY"
 
 MOST_CHILDREN = 4
+
+PR_SET_DUMPABLE = 4
 
 FILES_PER_CHILD = 200
 """Then a new one takes over: what leaks in a decoder does not grow for ever."""
@@ -40,6 +44,7 @@ class Pool:
         family: str,
         source: Source,
         *,
+        owner: str = "",
         cpu_seconds: int,
         wall_seconds: float,
         begin_by: float = math.inf,
@@ -47,7 +52,7 @@ class Pool:
         """As `sandbox.run`."""
         with self._turn(begin_by):
             task = Task(family, source, cpu_seconds, wall_seconds)
-            warm = self._warm_child()
+            warm = self._warm_child(owner)
             if warm is not None:
                 try:
                     return self._run(warm, task)
@@ -57,7 +62,7 @@ class Pool:
                     # It may have been the files before this one, or something while it was idle.
                     log("sandbox.second_try", reason=error.code, files=warm.files)
                     task.begin_again()
-            return self._run(Child(self._registry, self._memory_bytes), task)
+            return self._run(Child(self._registry, self._memory_bytes, owner), task)
 
     def close(self) -> None:
         """End the children that are idle."""
@@ -80,9 +85,18 @@ class Pool:
                 self._at_work -= 1
                 self._changed.notify()
 
-    def _warm_child(self) -> Child | None:
+    def _warm_child(self, owner: str) -> Child | None:
+        """Of this owner's; where there is none and no room for one more, another's ends in its favour."""
         with self._changed:
-            return self._idle.pop() if self._idle else None
+            for child in reversed(self._idle):
+                if child.owner == owner:
+                    self._idle.remove(child)
+                    return child
+            full = self._at_work + len(self._idle) > self._size
+            oldest = self._idle.pop(0) if full else None
+        if oldest:
+            oldest.end()
+        return None
 
     def _run(self, child: Child, task: Task) -> Result:
         sound = False
@@ -108,10 +122,20 @@ class Pool:
 @once
 def shared(memory_bytes: int) -> Pool:
     """The one of this process."""
+    hide()
     pool = Pool(children_at_once(), memory_bytes)
     atexit.register(pool.close)
     os.register_at_fork(after_in_child=shared.cache_clear)  # the children are those of the first process
     return pool
+
+
+def hide() -> None:
+    """Keep this process's memory and environment, with credentials in both, from others of the same user.
+
+    PR_SET_DUMPABLE (prctl(2)): what lies under /proc/<pid> is then root's alone.
+    """
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)
 
 
 def children_at_once() -> int:

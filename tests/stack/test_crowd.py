@@ -60,17 +60,19 @@ def test_three_hundred_files_at_once_all_end_once(stack: LocalStack, figure: Cal
 
 
 def consumers(stack: LocalStack) -> list[int]:
-    """The processes in which the embedded AWS runs the consumer now."""
-    found = []
+    """The processes in which the embedded AWS runs the consumer now: those with decoders for children."""
+    commands, parents = {}, {}
     for process in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):
-            environment = (process / "environ").read_bytes().split(b"\0")
-            if (
-                b"AWS_LAMBDA_FUNCTION_NAME=waybill-local-consume" in environment
-                and f"AWS_ENDPOINT_URL={stack.endpoint_url}".encode() in environment
-            ):
-                found.append(int(process.name))
-    return found
+            commands[int(process.name)] = (process / "cmdline").read_text().split("\0")
+            status = (process / "stat").read_text().rpartition(")")[2].split()
+            parents[int(process.name)] = int(status[1])
+    decoders = [pid for pid, command in commands.items() if "chalicelib.sandbox.inside" in command]
+    return [
+        pid
+        for pid in {parents.get(decoder, 0) for decoder in decoders}
+        if {"ops.embedded_aws", str(stack.aws_port)} <= set(commands.get(parents.get(pid, 0), []))
+    ]
 
 
 @contextmanager

@@ -1,14 +1,18 @@
 """The events table: what comes in as data, exactly, and in its latest version."""
 
 import json
+import math
+import time
 from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
 import pytest
 
-from chalicelib import events
+from chalicelib import events, pipeline
+from chalicelib.errors import Unavailable
 from chalicelib.jobs import Job, Status, queued
+from chalicelib.messages import Message
 from chalicelib.processors import Event
 from chalicelib.settings import Settings
 from tests.unit.flow import Flow, upload_at
@@ -243,3 +247,25 @@ class TestVersions:
 def test_versions_of_jobs_that_differ_in_nothing_but_padding_are_equal() -> None:
     job = job_at(TestVersions.EARLY, "0A")
     assert events.version_of(job) == events.version_of(replace(job, sequencer="0A000"))
+
+
+class TestTime:
+    def test_what_would_take_too_long_is_given_up_and_says_so(self, flow: Flow) -> None:
+        many = [Event(f"e{number}", number, "1") for number in range(50)]
+
+        with pytest.raises(Unavailable) as caught:
+            events.store(flow.settings, job_at("2026-05-04T10:00:00.000Z"), many, {}, time.monotonic() - 1)
+
+        assert caught.value.code == "out_of_time"
+        assert flow.events() == {}
+
+    def test_a_file_that_never_has_the_time_fails_in_the_end_and_says_why(self, flow: Flow) -> None:
+        flow.settings = replace(flow.settings, max_attempts=1)
+        key = flow.new_key("order.json")
+        flow.upload(key, b'{"id": "late"}')
+        (record,) = flow.messages()
+
+        pipeline.run(flow.settings, Message.parse(record["body"], flow.settings.bucket), -math.inf)
+
+        job = flow.job(key)
+        assert (job.status, (job.error or {})["code"]) == (Status.FAILED, "out_of_time")

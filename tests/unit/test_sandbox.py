@@ -4,6 +4,7 @@ The children of these tests run `hostile`, a processor that does what its file s
 """
 
 import json
+import math
 import os
 import signal
 import subprocess
@@ -50,6 +51,10 @@ def do(pool: Pool, tmp_path: Path) -> Callable[..., Result]:
 
 
 Do = Callable[..., Result]
+
+
+def nested(levels: int) -> Any:
+    return [nested(levels - 1)] if levels else 0
 
 
 def idle_pids(pool: Pool) -> list[int]:
@@ -105,6 +110,12 @@ class TestAnHonestProcessor:
             "line": 3,
         }
         assert len(idle_pids(pool)) == 1
+
+    def test_metadata_is_measured_in_characters_that_are_written_out(self, do: Do) -> None:
+        names = ["列" * 57 + f"{number:03}" for number in range(200)]
+        message = {"outcome": "result", "metadata": {"names": names}, "outputs": []}
+
+        assert do(f"answer {json.dumps(message)}").metadata == {"names": names}
 
     def test_an_unexpected_exception_is_told_in_the_log_alone(
         self, do: Do, pool: Pool, capsys: pytest.CaptureFixture[str]
@@ -281,6 +292,10 @@ LIES = {
     "an unknown outcome": {"outcome": "ready"},
     "no metadata": {"outcome": "result", "outputs": []},
     "a lot of metadata": {"outcome": "result", "metadata": {"a": "x" * 65_536}, "outputs": []},
+    "half a character": {"outcome": "result", "metadata": {"a": "\ud800"}, "outputs": []},
+    "no number": {"outcome": "result", "metadata": {"a": math.inf}, "outputs": []},
+    "nested without end": {"outcome": "result", "metadata": {"a": nested(11)}, "outputs": []},
+    "more outputs than anybody wants": {"outcome": "result", "metadata": {}, "outputs": [{}] * 601},
     "no outputs": {"outcome": "result", "metadata": {}},
     "outputs that are none": {"outcome": "result", "metadata": {}, "outputs": ["a"]},
     "a rejection without a code": {"outcome": "rejected", "message": "m", "details": {}},
@@ -309,6 +324,55 @@ def is_a_lie(do: Do, pool: Pool, behaviour: str) -> bool:
     with pytest.raises(DecodeFailed) as caught:
         do(behaviour)
     return (caught.value.code, caught.value.retryable, idle_pids(pool)) == ("decode_crashed", False, [])
+
+
+class TestOwners:
+    def test_a_warm_child_is_its_owners_alone(self, do: Do) -> None:
+        alice = do("tell", owner="alice").metadata["pid"]
+        bob = do("tell", owner="bob").metadata["pid"]
+
+        assert alice != bob
+        assert do("tell", owner="alice").metadata["pid"] == alice
+        assert do("tell", owner="bob").metadata["pid"] == bob
+
+    def test_where_there_is_no_room_the_oldest_ends(self, do: Do, pool: Pool) -> None:
+        pids = [do("tell", owner=owner).metadata["pid"] for owner in ("alice", "bob", "carol")]
+
+        assert idle_pids(pool) == pids[1:]
+        wait_until(lambda: is_gone(pids[0]))
+
+    @pytest.mark.skipif(sys.platform != "linux", reason="prctl(2) is Linux's")
+    def test_a_child_cannot_read_what_its_parent_was_told(self) -> None:
+        done = subprocess.run(
+            [sys.executable, "-c", SPIES],
+            cwd=ROOT,
+            env={**os.environ, "PASSWORD": "hunter2"},
+            stdout=subprocess.PIPE,
+        )
+
+        assert json.loads(done.stdout) == {"before": True, "after": False}
+
+
+SPIES = """
+import ctypes, json, os
+from chalicelib.sandbox import pool
+
+def a_child_sees_it():
+    if child := os.fork():
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    try:
+        seen = b"hunter2" in open(f"/proc/{os.getppid()}/environ", "rb").read()
+    except PermissionError:
+        seen = False
+    os._exit(0 if seen else 1)
+
+if os.geteuid() == 0:  # who may read everything
+    os.setuid(65534)
+    ctypes.CDLL(None).prctl(pool.PR_SET_DUMPABLE, 1, 0, 0, 0)
+before = a_child_sees_it()
+pool.hide()
+print(json.dumps({"before": before, "after": a_child_sees_it()}))
+"""
 
 
 class TestALie:

@@ -388,7 +388,7 @@ class TestBroken:
             ('{"a"', 1, 5, "expected ':'"),
             ('{"a":', 1, 6, "expected value"),
             ('{"a": 1', 1, 8, "expected ','"),
-            ('{"a": 1,}', 1, 9, "expected property name"),
+            ('{"a": 1, 2}', 1, 10, "expected property name"),
             ("{a: 1}", 1, 2, "expected property name"),
             ("{'a': 1}", 1, 2, "expected property name"),
             ('{"id": 1,\n "total": }', 2, 11, "expected value"),

@@ -24,8 +24,12 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from ops import embedded_aws
 from ops.children import Child
+from ops.embedded_aws import HOST, environment, large_objects
+from ops.embedded_aws.functions import ASYNCHRONOUS_CONCURRENCY
+from ops.embedded_aws.large_objects import LARGE_BYTES
+from ops.embedded_aws.saved import CHECKPOINT_SECONDS, _steady
+from ops.embedded_aws.shapes import Response
 from ops.stack import client, session
 from ops.state import CHECKOUT
 from tests.stack.user import eventually, http_call, send_form
@@ -45,7 +49,7 @@ class Server:
     def start(self) -> None:
         """On a free port, never the one before."""
         with socket.socket() as probe:
-            probe.bind((embedded_aws.HOST, 0))
+            probe.bind((HOST, 0))
             self.port = probe.getsockname()[1]
         (self._state_dir / "tmp").mkdir(parents=True, exist_ok=True)
         self._child = Child(
@@ -53,13 +57,13 @@ class Server:
             ["--port", str(self.port), "--state-dir", str(self._state_dir)] if "ops" in self._module else [],
             cwd=CHECKOUT,
             log=self._state_dir / "log",
-            env={**embedded_aws.environment(self.port, self._state_dir, os.environ), "SHELL_SECRET": "1"},
+            env={**environment(self.port, self._state_dir, os.environ), "SHELL_SECRET": "1"},
         )
         eventually(self._answers, "the server answers")
 
     def _answers(self) -> bool:
         with socket.socket() as probe:
-            return probe.connect_ex((embedded_aws.HOST, self.port)) == 0
+            return probe.connect_ex((HOST, self.port)) == 0
 
     def stop(self) -> None:
         if self._child:
@@ -77,7 +81,7 @@ class Server:
 
     @property
     def url(self) -> str:
-        return f"http://{embedded_aws.HOST}:{self.port}"
+        return f"http://{HOST}:{self.port}"
 
     def client(self, service: str) -> Any:
         return client(service, self.url)
@@ -282,7 +286,7 @@ def asynchronous_events_wait_for_their_turn(server: Server) -> bool:
             Payload=json.dumps({"notes": str(notes), "fail": False}).encode(),
         )
     eventually(lambda: runs(notes) == 12, "every event has its run")
-    return len(list(notes.iterdir())) <= embedded_aws.ASYNCHRONOUS_CONCURRENCY
+    return len(list(notes.iterdir())) <= ASYNCHRONOUS_CONCURRENCY
 
 
 def sns_tries_a_failing_function_three_times(server: Server) -> bool:
@@ -300,7 +304,7 @@ def sns_tries_a_failing_function_three_times(server: Server) -> bool:
 
 def state_survives_a_kill(server: Server) -> bool:
     server.client("sqs").create_queue(QueueName="kept")
-    time.sleep(2 * embedded_aws.CHECKPOINT_SECONDS)
+    time.sleep(2 * CHECKPOINT_SECONDS)
     server.kill()
     server.start()
     return bool(server.client("sqs").list_queues().get("QueueUrls"))
@@ -318,7 +322,7 @@ def part_of_a_large_object_is_read_alone(server: Server) -> bool:
     """By what the server's memory grows at most (proc(5), clear_refs and VmHWM)."""
     s3 = server.client("s3")
     s3.create_bucket(Bucket="large")
-    size = 4 * embedded_aws.LARGE_BYTES
+    size = 4 * LARGE_BYTES
     s3.put_object(Bucket="large", Key="key", Body=bytes(size))
 
     def memory(name: str) -> int:
@@ -434,7 +438,7 @@ def test_an_imported_api_serves_bytes_and_asks_its_authorizer(aws: Server, deplo
 def test_a_large_object_is_the_same_whole_in_part_and_copied(aws: Server) -> None:
     s3 = aws.client("s3")
     s3.create_bucket(Bucket="large")
-    body = b"".join(number.to_bytes(4, "big") for number in range(embedded_aws.LARGE_BYTES // 4 + 1))
+    body = b"".join(number.to_bytes(4, "big") for number in range(LARGE_BYTES // 4 + 1))
     s3.put_object(Bucket="large", Key="key", Body=body)
     s3.copy_object(Bucket="large", Key="copy", CopySource="large/key")
 
@@ -460,7 +464,7 @@ def test_a_completion_that_takes_long_shows_signs_of_life_and_then_its_event(
     told: list[str] = []
     enough = threading.Event()
 
-    async def slow(*_: Any, **__: Any) -> embedded_aws.Response:
+    async def slow(*_: Any, **__: Any) -> Response:
         s3._fire_s3_event_async("created")
         enough.wait(30)
         told.append("whole")
@@ -468,10 +472,10 @@ def test_a_completion_that_takes_long_shows_signs_of_life_and_then_its_event(
 
     monkeypatch.setattr(s3, "handle_request", slow)
     monkeypatch.setattr(s3, "_fire_s3_event_async", told.append)
-    monkeypatch.setattr(embedded_aws, "SIGN_OF_LIFE_SECONDS", 0.01)
-    upload = {"parts": {1: {"size": embedded_aws.LARGE_BYTES}}}
+    monkeypatch.setattr(large_objects, "SIGN_OF_LIFE_SECONDS", 0.01)
+    upload = {"parts": {1: {"size": LARGE_BYTES}}}
     monkeypatch.setattr(s3, "_multipart_uploads", {"id": upload})
-    embedded_aws.complete_large_uploads_beside_other_requests()
+    large_objects.complete_large_uploads_beside_other_requests()
 
     async def answers() -> list[bytes]:
         """Of two who ask for the same: the second had lost patience with the first."""
@@ -507,7 +511,7 @@ def test_a_state_that_changes_while_it_is_copied_is_copied_again() -> None:
             raise outcome
         return outcome
 
-    assert embedded_aws._steady(copy)() == {"queues": {}}
+    assert _steady(copy)() == {"queues": {}}
 
 
 # --- What it promises besides -------------------------------------------------------------------------------

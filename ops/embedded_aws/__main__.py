@@ -1,0 +1,102 @@
+"""The process of the embedded AWS, from its start until nothing of it is left."""
+
+import argparse
+import asyncio
+import logging
+import os
+import shutil
+import signal
+import sys
+from pathlib import Path
+from typing import NoReturn
+
+from ops.children import when_parent_is_gone
+from ops.embedded_aws import HOST, environment
+from ops.embedded_aws.access import authorize_batches_as_single_calls
+from ops.embedded_aws.forms import verify_checksums_of_forms
+from ops.embedded_aws.functions import make_functions_active_at_once, queue_asynchronous_events
+from ops.embedded_aws.large_objects import (
+    complete_large_uploads_beside_other_requests,
+    read_large_objects_by_the_piece,
+)
+from ops.embedded_aws.requests import Requests
+from ops.embedded_aws.rest_api import serve_rest_api_definitions
+from ops.embedded_aws.saved import CHECKPOINT_SECONDS, checkpoint_state, move_to_port, save_state
+
+CLOSE_SECONDS = 2.0
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m ops.embedded_aws", description="Run the embedded AWS.")
+    parser.add_argument("--port", type=int, default=4566)
+    parser.add_argument("--state-dir", type=Path, required=True)
+    options = parser.parse_args()
+    state_dir: Path = options.state_dir.resolve()
+    # Unpacked functions of a run that was killed.
+    shutil.rmtree(state_dir / "tmp", ignore_errors=True)
+    (state_dir / "tmp").mkdir(parents=True)
+    move_to_port(options.port, state_dir)
+    settings = environment(options.port, state_dir, os.environ)
+    os.environ.clear()
+    os.environ.update(settings)
+    asyncio.run(serve(options.port))
+
+
+async def serve(port: int) -> None:
+    """Serve until asked to stop, save, and end the process."""
+    from hypercorn.asyncio import serve as hypercorn_serve
+    from hypercorn.config import Config
+    from ministack.app import app
+
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopping.set)
+    when_parent_is_gone(lambda: loop.call_soon_threadsafe(stopping.set))
+
+    make_functions_active_at_once()
+    serve_rest_api_definitions()
+    authorize_batches_as_single_calls()
+    verify_checksums_of_forms()
+    queue_asynchronous_events()
+    read_large_objects_by_the_piece()
+    complete_large_uploads_beside_other_requests()
+    requests = Requests(app)
+    checkpoint = checkpoint_state(requests)
+
+    config = Config()
+    config.bind = [f"{HOST}:{port}"]
+    config.keep_alive_timeout = 75
+    config.graceful_timeout = CLOSE_SECONDS / 2
+    config.errorlog = logging.getLogger("hypercorn.error")
+    # One line for each of some sixty services, at every checkpoint.
+    logging.getLogger("persistence").setLevel(logging.WARNING)
+    serving = asyncio.create_task(hypercorn_serve(requests, config, shutdown_trigger=stopping.wait))
+    stopped = asyncio.create_task(stopping.wait())
+    pause = CHECKPOINT_SECONDS
+    while not (serving.done() or stopped.done()):
+        await asyncio.wait({serving, stopped}, timeout=pause, return_when=asyncio.FIRST_COMPLETED)
+        pause = checkpoint()
+    # Python 3.12 and later wait here for every open connection, so there is an end to it.
+    await asyncio.wait({serving}, timeout=CLOSE_SECONDS)
+    if serving.done():
+        serving.result()
+    save_state()
+    leave()
+
+
+def leave() -> NoReturn:
+    """End now, and with this process every Lambda worker and whatever a worker started.
+
+    An ordinary exit waits for the threads in which functions run, up to the functions' own timeouts.
+    """
+    sys.stdout.flush()
+    sys.stderr.flush()
+    if os.getpgrp() == os.getpid():
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        os.killpg(0, signal.SIGTERM)
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()

@@ -126,8 +126,11 @@ def _open(source: Source, **options: float) -> "Image":
 
 
 def _shrunk(header: "Image", source: Source) -> "Image":
-    """The frame, as much smaller as its decoder makes it for nothing, but no smaller than the preview."""
-    shrink = max(header.width, header.height) / PREVIEW_SIDE
+    """The frame, as much smaller as its decoder makes it for nothing, but no smaller than the preview.
+
+    Nor narrower than a pixel, which decoders round down to none.
+    """
+    shrink = min(max(header.width, header.height) / PREVIEW_SIDE, min(header.width, header.height))
     match source.media_type:
         case "image/jpeg" if shrink >= 2:
             return _open(source, shrink=max(factor for factor in (2, 4, 8) if factor <= shrink))

@@ -140,6 +140,26 @@ class TestSizes:
         assert sorted((made.preview.width, made.preview.height)) == [1, 2048]
 
     @pytest.mark.parametrize(
+        ("kind", "width", "height"),
+        [
+            ("jpeg", 4200, 1),
+            ("jpeg", 8300, 3),
+            ("jpeg", 17_000, 7),
+            ("jpeg", 7, 65_000),
+            ("webp", 4200, 1),
+            ("webp", 8300, 2),
+            ("webp", 3, 16_000),
+        ],
+    )
+    def test_a_decoder_that_shrinks_leaves_one_pixel_of_a_narrow_one(
+        self, make: Maker, kind: str, width: int, height: int
+    ) -> None:
+        made = make(encoded(plain(width, height), kind), kind)
+
+        assert sorted((made.preview.width, made.preview.height)) == [1, 2048]
+        assert_colour(made.preview, 0, 0, RED)
+
+    @pytest.mark.parametrize(
         ("kind", "options"),
         [("jpeg", {"interlace": True}), ("png", {"interlace": True}), ("tiff", {"tile": True})],
     )

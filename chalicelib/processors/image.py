@@ -7,7 +7,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from chalicelib.errors import Rejected
-from chalicelib.processors import exif
+from chalicelib.processors import exif, memory
 from chalicelib.processors.base import Output, Result, Source
 
 if TYPE_CHECKING:
@@ -47,12 +47,15 @@ def process(source: Source) -> Result:
     Raises:
         Rejected: `too_many_pixels` and `too_many_frames` before anything is decoded, `corrupt_image`,
             `unsupported_image`.
+        MemoryError: the limit of the process was too low for the file, which may be a good one.
     """
     vips = _vips()
     try:
         return _processed(source)
-    except (vips.Error, UnicodeDecodeError):  # the latter where a decoder quotes the file in its message
+    except (vips.Error, UnicodeDecodeError) as error:  # the latter where a decoder quotes the file in it
         vips.vips_lib.vips_error_clear()  # which pyvips then leaves to be part of the next file's
+        if memory.ran_out(error):
+            raise MemoryError from None
         raise Rejected(
             "The picture cannot be read: it is damaged or incomplete, or written in a rare way. "
             "Upload the original again, or save it as JPEG or PNG and upload that.",

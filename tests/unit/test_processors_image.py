@@ -878,6 +878,47 @@ def test_what_goes_line_by_line_is_put_down_nowhere(tmp_path: Path) -> None:
     assert (child.stdout, child.stderr) == ("7000\n", "")
 
 
+WITHOUT_MEMORY = """
+import resource, sys
+from pathlib import Path
+from chalicelib.processors.image import process
+from tests.unit.sources import source
+
+directory, media_type = Path(sys.argv[1]), sys.argv[2]
+small, large = (source(directory, (directory / name).read_bytes(), name, media_type) for name in ("s", "l"))
+process(small)
+taken = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (taken + 40 * 2**20,) * 2)
+try:
+    process(large)
+except MemoryError as error:
+    print(repr(error))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux limits the memory of a process")
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [("jpeg", {"interlace": True}), ("png", {"interlace": True}), ("webp", {}), ("avif", {})],
+)
+def test_a_picture_that_memory_does_not_suffice_for_is_not_called_damaged(
+    tmp_path: Path, kind: str, options: dict[str, Any]
+) -> None:
+    (tmp_path / "s").write_bytes(encoded(plain(50, 50), kind, **options))
+    (tmp_path / "l").write_bytes(encoded(plain(5000, 5000), kind, **options))
+
+    child = subprocess.run(
+        [sys.executable, "-c", WITHOUT_MEMORY, str(tmp_path), MEDIA_TYPES[kind]],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+    assert (child.stdout, child.stderr) == ("MemoryError()\n", "")
+
+
 IN_A_CHILD = """
 import json, sys, tempfile
 from collections import Counter

@@ -34,6 +34,10 @@ _LOADERS = {
 }
 _LOADER_CLASSES = ("Jpeg", "Png", "Webp", "Nsgif", "Tiff", "Heif")
 
+_SAMPLES = ("uchar", "ushort")
+_SPACES = ("scrgb", "xyz", "lab", "labs")
+"""Where samples of other formats have a scale of their own. Elsewhere, nothing says which number is white."""
+
 _EXIF_ROTATED = range(5, 9)  # orientations that swap width and height (CIPA DC-008, tag 0112)
 
 _DOMINANT_SIDE = 64
@@ -70,6 +74,7 @@ def _processed(source: Source) -> Result:
     if _field(header, "heif-compression", "av1") != "av1":
         return Result(metadata={**metadata, "decoded": False})
 
+    _check_samples(header)
     _check_size(header, source.caps.pixels)
     picture = _upright_in_srgb(_shrunk(header, source))
     thumbnail = picture.thumbnail_image(THUMBNAIL_SIDE, height=THUMBNAIL_SIDE, size="down").copy_memory()
@@ -155,6 +160,15 @@ def _check_frames(frames: int) -> None:
     if frames > MAX_FRAMES:
         raise Rejected(
             f"The picture has more than {MAX_FRAMES:,} frames or pages: split it up.", code="too_many_frames"
+        )
+
+
+def _check_samples(header: "Image") -> None:
+    if header.format not in _SAMPLES and header.interpretation not in _SPACES:
+        raise Rejected(
+            "The picture's pixels are fractions, or numbers of 32 bits or with a sign, and it does not say "
+            "which of them is white: save it with 8 or 16 bits a channel, or as JPEG or PNG.",
+            code="unsupported_image",
         )
 
 

@@ -272,6 +272,27 @@ class TestColours:
         assert_colour(made.preview, 5, 5, RED)
         assert made.preview.format == made.thumbnail.format == "uchar"
 
+    @pytest.mark.parametrize("space", ["scrgb", "xyz", "lab", "labs"])
+    def test_spaces_that_say_what_their_numbers_mean_are_for_screens(self, make: Maker, space: str) -> None:
+        image = plain(64, 64).colourspace(space)
+        assert image.format in ("float", "short")
+
+        assert_colour(make(encoded(image, "tiff"), "tiff").preview, 5, 5, RED)
+
+    @pytest.mark.parametrize(
+        ("sample", "bands"),
+        [(sample, bands) for sample in ("char", "short", "uint", "int") for bands in (1, 3)] + [("float", 1)],
+    )
+    def test_numbers_that_may_be_of_any_brightness_are_refused(
+        self, make: Maker, sample: str, bands: int
+    ) -> None:
+        """They would come out black, or white."""
+        image = plain(64, 64, [100] * bands).cast(sample)
+
+        rejected = make.rejection(encoded(image, "tiff"), "tiff")
+
+        assert (rejected.code, "8 or 16 bits" in rejected.message) == ("unsupported_image", True)
+
     @pytest.mark.parametrize("kind", ["jpeg", "png", "tiff"])
     def test_grey_stays_grey(self, make: Maker, kind: str) -> None:
         made = make(encoded(plain(64, 64, (90,)), kind), kind)

@@ -194,7 +194,11 @@ class TestDelimiters:
 
     @pytest.mark.parametrize("body", ["sep=\n1\n", "sep=ab,c\n1,2\n", "sep,x\n1,2\n", 'sep="\n1\n'])
     def test_what_only_looks_like_it_is_a_row(self, body: str) -> None:
-        assert (metadata(body)["delimiter"], metadata(body)["header"], metadata(body)["rows"]) == (",", True, 1)
+        assert (metadata(body)["delimiter"], metadata(body)["header"], metadata(body)["rows"]) == (
+            ",",
+            True,
+            1,
+        )
 
 
 class TestHeader:

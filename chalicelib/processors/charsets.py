@@ -12,6 +12,9 @@ SAMPLE_BYTES = 64 * 1024
 MAX_GUESSES = 5
 """Each is checked against the whole file; after the best of them, what still fits is hardly meant."""
 
+ZEROS_SAMPLE_BYTES = 4096
+"""Where zero bytes are looked for: what follows may be in another script."""
+
 MIN_ZEROS = 3
 """Fewer, and less than one byte in a hundred, may be in a text by accident."""
 
@@ -104,12 +107,17 @@ def _marked(path: Path, codec: str) -> Charset:
 
 
 def _utf_16_without_mark(head: bytes) -> str | None:
-    """By its zero bytes: they are one half of each space, digit and line end, and always the same half."""
-    even, odd = head[0::2].count(0), head[1::2].count(0)
+    """By its zero bytes: they are one half of each space, digit and line end, and mostly the same half.
+
+    The other half of some characters is zero as well, such as U+4E00, and of no more than one in four where
+    `filetypes` takes a text for UTF-16: that is one here, too.
+    """
+    sample = head[:ZEROS_SAMPLE_BYTES]
+    even, odd = sample[0::2].count(0), sample[1::2].count(0)
     zeros = even + odd
-    if (even and odd) or zeros < MIN_ZEROS or zeros * 100 < len(head):
+    if 3 * min(even, odd) > max(even, odd) or zeros < MIN_ZEROS or zeros * 100 < len(sample):
         return None
-    return "utf-16-le" if odd else "utf-16-be"
+    return "utf-16-le" if odd > even else "utf-16-be"
 
 
 def _misfit(path: Path, codec: str) -> int | None:

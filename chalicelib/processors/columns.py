@@ -5,6 +5,8 @@ from collections.abc import Iterable, Iterator
 from decimal import Decimal
 from typing import Any
 
+from chalicelib.processors.fitting import LONE_SURROGATE
+
 MAX_COLUMNS = 200
 """So many are named in the metadata and shown in a sample; the others are counted."""
 
@@ -85,7 +87,7 @@ def names_of(cells: Iterable[str]) -> Iterator[str]:
     """A name for each column, none of them empty, too long, or the same as another one."""
     taken: set[str] = set()
     for number, cell in enumerate(cells, 1):
-        wanted = cell.strip()[:MAX_NAME] or f"column_{number}"
+        wanted = LONE_SURROGATE.sub("\ufffd", cell.strip()[:MAX_NAME]) or f"column_{number}"
         name, again = wanted, 1
         while name in taken:
             again += 1

@@ -14,7 +14,8 @@ MAX_ID_BYTES = 512  # well inside the 1,024 bytes of a sort key
 # no room for all of the digits.
 MAX_DIGITS, _MIN_EXPONENT, _MAX_EXPONENT = 38, -128, 125
 
-_LONE_SURROGATE = re.compile("[\ud800-\udfff]")
+LONE_SURROGATE = re.compile("[\ud800-\udfff]")
+"""Half a character, which JSON can escape and UTF-8 cannot write."""
 
 
 def id_of(value: Any) -> str | None:
@@ -48,7 +49,7 @@ def _fits(value: Any, depth: int = 0) -> bool:
     if isinstance(value, Decimal):
         return _is_exact(value)
     if isinstance(value, str):
-        return not _LONE_SURROGATE.search(value)
+        return not LONE_SURROGATE.search(value)
     if isinstance(value, dict):
         return all(_fits_a_name(name) and _fits(inner, depth + 1) for name, inner in value.items())
     if isinstance(value, list):
@@ -57,7 +58,7 @@ def _fits(value: Any, depth: int = 0) -> bool:
 
 
 def _fits_a_name(name: str) -> bool:
-    return not _LONE_SURROGATE.search(name) and 1 <= len(name.encode()) <= MAX_NAME_BYTES
+    return not LONE_SURROGATE.search(name) and 1 <= len(name.encode()) <= MAX_NAME_BYTES
 
 
 def _is_exact(number: Decimal) -> bool:

@@ -7,7 +7,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from chalicelib.errors import Rejected
-from chalicelib.processors import exif
+from chalicelib.processors import exif, memory
 from chalicelib.processors.base import Output, Result, Source
 
 if TYPE_CHECKING:
@@ -34,6 +34,10 @@ _LOADERS = {
 }
 _LOADER_CLASSES = ("Jpeg", "Png", "Webp", "Nsgif", "Tiff", "Heif")
 
+_SAMPLES = ("uchar", "ushort")
+_SPACES = ("scrgb", "xyz", "lab", "labs")
+"""Where samples of other formats have a scale of their own. Elsewhere, nothing says which number is white."""
+
 _EXIF_ROTATED = range(5, 9)  # orientations that swap width and height (CIPA DC-008, tag 0112)
 
 _DOMINANT_SIDE = 64
@@ -47,12 +51,15 @@ def process(source: Source) -> Result:
     Raises:
         Rejected: `too_many_pixels` and `too_many_frames` before anything is decoded, `corrupt_image`,
             `unsupported_image`.
+        MemoryError: the limit of the process was too low for the file, which may be a good one.
     """
     vips = _vips()
     try:
         return _processed(source)
-    except (vips.Error, UnicodeDecodeError):  # the latter where a decoder quotes the file in its message
+    except (vips.Error, UnicodeDecodeError) as error:  # the latter where a decoder quotes the file in it
         vips.vips_lib.vips_error_clear()  # which pyvips then leaves to be part of the next file's
+        if memory.ran_out(error):
+            raise MemoryError from None
         raise Rejected(
             "The picture cannot be read: it is damaged or incomplete, or written in a rare way. "
             "Upload the original again, or save it as JPEG or PNG and upload that.",
@@ -67,6 +74,7 @@ def _processed(source: Source) -> Result:
     if _field(header, "heif-compression", "av1") != "av1":
         return Result(metadata={**metadata, "decoded": False})
 
+    _check_samples(header)
     _check_size(header, source.caps.pixels)
     picture = _upright_in_srgb(_shrunk(header, source))
     thumbnail = picture.thumbnail_image(THUMBNAIL_SIDE, height=THUMBNAIL_SIDE, size="down").copy_memory()
@@ -126,8 +134,11 @@ def _open(source: Source, **options: float) -> "Image":
 
 
 def _shrunk(header: "Image", source: Source) -> "Image":
-    """The frame, as much smaller as its decoder makes it for nothing, but no smaller than the preview."""
-    shrink = max(header.width, header.height) / PREVIEW_SIDE
+    """The frame, as much smaller as its decoder makes it for nothing, but no smaller than the preview.
+
+    Nor narrower than a pixel, which decoders round down to none.
+    """
+    shrink = min(max(header.width, header.height) / PREVIEW_SIDE, min(header.width, header.height))
     match source.media_type:
         case "image/jpeg" if shrink >= 2:
             return _open(source, shrink=max(factor for factor in (2, 4, 8) if factor <= shrink))
@@ -149,6 +160,15 @@ def _check_frames(frames: int) -> None:
     if frames > MAX_FRAMES:
         raise Rejected(
             f"The picture has more than {MAX_FRAMES:,} frames or pages: split it up.", code="too_many_frames"
+        )
+
+
+def _check_samples(header: "Image") -> None:
+    if header.format not in _SAMPLES and header.interpretation not in _SPACES:
+        raise Rejected(
+            "The picture's pixels are fractions, or numbers of 32 bits or with a sign, and it does not say "
+            "which of them is white: save it with 8 or 16 bits a channel, or as JPEG or PNG.",
+            code="unsupported_image",
         )
 
 

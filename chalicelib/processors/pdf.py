@@ -3,13 +3,13 @@
 import ctypes
 import math
 import re
-import unicodedata
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from chalicelib.errors import Rejected
 from chalicelib.processors.base import Output, Result, Source
+from chalicelib.processors.text import nfc
 
 if TYPE_CHECKING:
     import pyvips
@@ -138,7 +138,7 @@ def _text_of(page: "PdfPage", room: int) -> tuple[str, bool]:
         buffer = (ctypes.c_ushort * (wanted + 1))()  # and a zero, which is counted as well
         written = raw.FPDFText_GetText(textpage, 0, wanted, buffer) if wanted else 1
     text = bytes(memoryview(buffer)[: written - 1]).decode("utf-16-le", "ignore")
-    text = unicodedata.normalize("NFC", _NOT_TEXT.sub("", _LINE_END.sub("\n", text)))
+    text = nfc(_NOT_TEXT.sub("", _LINE_END.sub("\n", text)))
     return text[:room], there > room
 
 
@@ -148,7 +148,7 @@ def _information(document: "PdfDocument") -> dict[str, str]:
     for entry in ("Title", "Author"):
         with suppress(UnicodeDecodeError):
             value = document.get_metadata_value(entry)[: 2 * MAX_TITLE]
-            value = " ".join(_NOT_TEXT.sub("", unicodedata.normalize("NFC", value)).split())[:MAX_TITLE]
+            value = " ".join(_NOT_TEXT.sub("", nfc(value)).split())[:MAX_TITLE]
             if value:
                 found[entry.lower()] = value
     return found

@@ -56,7 +56,8 @@ class Rows:
                         yield row
                     else:
                         empty += 1
-                    if full > self._max_rows + 1 or empty > self._max_rows:  # one may be the header
+                    # One may be the header, and one before it tell the delimiter.
+                    if full > self._max_rows + 2 or empty > self._max_rows:
                         raise too_many_rows(self._max_rows)
             except csv.Error:
                 raise self._what_is_wrong(reader.line_num) from None

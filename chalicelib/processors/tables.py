@@ -7,6 +7,7 @@ begin like a formula is nothing to JSON, and no spreadsheet is written here.
 import csv
 import io
 import json
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
@@ -32,6 +33,9 @@ _AT_ONCE = 1024 * 1024
 _DELIMITERS = "\t|;,"
 """Where they part the lines equally well, the one that is less likely in prose and numbers was meant."""
 
+# Excel takes the delimiter from such a line, and other programs write one for it.
+_DELIMITER_LINE = re.compile(r'("?)sep=([\t!#-/:-@\[-`{-~])\1(?:[\r\n]|\Z)', re.IGNORECASE)
+
 
 def process(source: Source) -> Result:
     """Counts of rows and columns, the columns' types, and `sample.json`: objects, or arrays without a header.
@@ -43,8 +47,11 @@ def process(source: Source) -> Result:
     charset = charset_of(source.path)
     with source.path.open(encoding=charset.codec, newline="") as file:
         head = file.read(_HEAD_CHARACTERS)
-    delimiter = delimiter_of(head) or ("\t" if source.media_type == TSV else ",")
+    told = _DELIMITER_LINE.match(head)
+    delimiter = told[2] if told else delimiter_of(head) or ("\t" if source.media_type == TSV else ",")
     rows = iter(Rows(source.path, charset.codec, delimiter, source.caps.rows))
+    if told:
+        next(rows)
     first = list(first_of(rows))
     table = Table(first)
     for row in chain(first[table.has_header :], rows):

@@ -73,9 +73,9 @@ def normalised(pieces: Iterable[str]) -> Iterator[str]:
             # In no language do so many marks follow each other; a joiner parts them as well.
             held += _GRAPHEME_JOINER
             cut = len(held)
-        yield _nfc(held[:cut])
+        yield nfc(held[:cut])
         held = held[cut:]
-    yield _nfc(held)
+    yield nfc(held)
 
 
 def _stands_alone(character: str) -> bool:
@@ -85,7 +85,8 @@ def _stands_alone(character: str) -> bool:
     return unicodedata.category(character)[0] != "M" and not "\u1160" <= character <= "\u11ff"
 
 
-def _nfc(text: str) -> str:
+def nfc(text: str) -> str:
+    """The whole of a text in NFC, in time that grows with its length."""
     return text if text.isascii() else unicodedata.normalize("NFC", _stream_safe(text))
 
 

@@ -229,6 +229,11 @@ class TestLines:
         assert (metadata["columns"], len(metadata["columnTypes"])) == (301, MAX_COLUMNS)
         assert max(len(column["name"]) for column in metadata["columnTypes"]) == MAX_NAME
 
+    def test_half_a_character_in_a_name_is_shown_as_a_replacement(self) -> None:
+        metadata = processed('{"\\ud800": 1, "\\ud83c\\udf89": 1}\n{"a": 2}\n', NDJSON).metadata
+
+        assert [column["name"] for column in metadata["columnTypes"]] == ["\ufffd", "🎉", "a"]
+
     def test_so_many_names_are_told_from_each_other(self) -> None:
         lines = "".join(json.dumps({f"{row}-{n}": 1 for n in range(1_000)}) + "\n" for row in range(20))
 

@@ -140,6 +140,26 @@ class TestSizes:
         assert sorted((made.preview.width, made.preview.height)) == [1, 2048]
 
     @pytest.mark.parametrize(
+        ("kind", "width", "height"),
+        [
+            ("jpeg", 4200, 1),
+            ("jpeg", 8300, 3),
+            ("jpeg", 17_000, 7),
+            ("jpeg", 7, 65_000),
+            ("webp", 4200, 1),
+            ("webp", 8300, 2),
+            ("webp", 3, 16_000),
+        ],
+    )
+    def test_a_decoder_that_shrinks_leaves_one_pixel_of_a_narrow_one(
+        self, make: Maker, kind: str, width: int, height: int
+    ) -> None:
+        made = make(encoded(plain(width, height), kind), kind)
+
+        assert sorted((made.preview.width, made.preview.height)) == [1, 2048]
+        assert_colour(made.preview, 0, 0, RED)
+
+    @pytest.mark.parametrize(
         ("kind", "options"),
         [("jpeg", {"interlace": True}), ("png", {"interlace": True}), ("tiff", {"tile": True})],
     )
@@ -251,6 +271,27 @@ class TestColours:
 
         assert_colour(made.preview, 5, 5, RED)
         assert made.preview.format == made.thumbnail.format == "uchar"
+
+    @pytest.mark.parametrize("space", ["scrgb", "xyz", "lab", "labs"])
+    def test_spaces_that_say_what_their_numbers_mean_are_for_screens(self, make: Maker, space: str) -> None:
+        image = plain(64, 64).colourspace(space)
+        assert image.format in ("float", "short")
+
+        assert_colour(make(encoded(image, "tiff"), "tiff").preview, 5, 5, RED)
+
+    @pytest.mark.parametrize(
+        ("sample", "bands"),
+        [(sample, bands) for sample in ("char", "short", "uint", "int") for bands in (1, 3)] + [("float", 1)],
+    )
+    def test_numbers_that_may_be_of_any_brightness_are_refused(
+        self, make: Maker, sample: str, bands: int
+    ) -> None:
+        """They would come out black, or white."""
+        image = plain(64, 64, [100] * bands).cast(sample)
+
+        rejected = make.rejection(encoded(image, "tiff"), "tiff")
+
+        assert (rejected.code, "8 or 16 bits" in rejected.message) == ("unsupported_image", True)
 
     @pytest.mark.parametrize("kind", ["jpeg", "png", "tiff"])
     def test_grey_stays_grey(self, make: Maker, kind: str) -> None:
@@ -856,6 +897,47 @@ def test_what_goes_line_by_line_is_put_down_nowhere(tmp_path: Path) -> None:
     )
 
     assert (child.stdout, child.stderr) == ("7000\n", "")
+
+
+WITHOUT_MEMORY = """
+import resource, sys
+from pathlib import Path
+from chalicelib.processors.image import process
+from tests.unit.sources import source
+
+directory, media_type = Path(sys.argv[1]), sys.argv[2]
+small, large = (source(directory, (directory / name).read_bytes(), name, media_type) for name in ("s", "l"))
+process(small)
+taken = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (taken + 40 * 2**20,) * 2)
+try:
+    process(large)
+except MemoryError as error:
+    print(repr(error))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux limits the memory of a process")
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [("jpeg", {"interlace": True}), ("png", {"interlace": True}), ("webp", {}), ("avif", {})],
+)
+def test_a_picture_that_memory_does_not_suffice_for_is_not_called_damaged(
+    tmp_path: Path, kind: str, options: dict[str, Any]
+) -> None:
+    (tmp_path / "s").write_bytes(encoded(plain(50, 50), kind, **options))
+    (tmp_path / "l").write_bytes(encoded(plain(5000, 5000), kind, **options))
+
+    child = subprocess.run(
+        [sys.executable, "-c", WITHOUT_MEMORY, str(tmp_path), MEDIA_TYPES[kind]],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+    assert (child.stdout, child.stderr) == ("MemoryError()\n", "")
 
 
 IN_A_CHILD = """

@@ -15,6 +15,7 @@ import pyvips
 from chalicelib.errors import Rejected
 from chalicelib.processors import REGISTRY, Output, Result
 from chalicelib.processors import pdf as pdf_module
+from chalicelib.processors.text import MAX_MARKS
 from tests.files.pdfs import document, encrypted, of_pages, stream, text, with_lines
 from tests.unit.sources import source
 
@@ -67,6 +68,15 @@ class TestText:
 
     def test_what_was_decomposed_is_composed(self, processed: Process) -> None:
         assert text_of(processed(with_lines("e\u0301"))) == "é"
+
+    def test_marks_without_end_are_parted(self, processed: Process) -> None:
+        """To order n marks in a row takes n² steps: UAX #15, section 13, caps them at 30."""
+        marks = "\u0301\u0323" * 500
+        info = b"/Title<feff%s>" % f"a{marks}".encode("utf-16-be").hex().encode()
+        result = processed(of_pages([text("a" + marks)], info=info))
+
+        for clean in (text_of(result), result.metadata["title"]):
+            assert max(map(len, clean.split("\u034f"))) <= MAX_MARKS + 1
 
     def test_lines_end_as_in_unix(self, processed: Process) -> None:
         lines = text("one") + b" BT /F1 24 Tf 72 600 Td <00740077006f> Tj ET"

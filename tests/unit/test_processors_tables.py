@@ -169,6 +169,37 @@ class TestDelimiters:
 
         assert metadata(body)["delimiter"] == ","
 
+    @pytest.mark.parametrize(
+        ("body", "delimiter"),
+        [
+            ("sep=;\r\nname;age\r\nBob;3\r\nAl;4\r\n", ";"),
+            ("\ufeffsep=|\nname|age\nBob|3\nAl|4\n", "|"),
+            ('"sep=;"\rname;age\rBob;3\rAl;4\r', ";"),
+            ("SEP=\t\nname\tage\nBob\t3\nAl\t4\n", "\t"),
+            ("sep=^\nname^age\nBob^3\nAl^4\n", "^"),
+            ("sep=;\nname;age\nBob;3,5,7\nAl;4,5,6\n", ";"),
+        ],
+    )
+    def test_a_first_line_for_spreadsheets_says_it_and_is_no_row(self, body: str, delimiter: str) -> None:
+        shape = metadata(body)
+
+        assert (shape["delimiter"], shape["header"], shape["rows"]) == (delimiter, True, 2)
+        assert [row["name"] for row in sample(body)] == ["Bob", "Al"]
+
+    def test_such_a_line_does_not_count_among_the_rows_allowed(self) -> None:
+        assert metadata("sep=;\nname;age\nBob;3\nAl;4\n", rows=2)["rows"] == 2
+
+    def test_a_line_is_broken_where_it_is_in_the_file_also_behind_such_a_line(self) -> None:
+        assert refusal('sep=;\nname;age\n"Bob;3\n').details["line"] == 3
+
+    @pytest.mark.parametrize("body", ["sep=\n1\n", "sep=ab,c\n1,2\n", "sep,x\n1,2\n", 'sep="\n1\n'])
+    def test_what_only_looks_like_it_is_a_row(self, body: str) -> None:
+        assert (metadata(body)["delimiter"], metadata(body)["header"], metadata(body)["rows"]) == (
+            ",",
+            True,
+            1,
+        )
+
 
 class TestHeader:
     @pytest.mark.parametrize(

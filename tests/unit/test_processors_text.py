@@ -13,6 +13,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from chalicelib.errors import Rejected
+from chalicelib.filetypes import HEAD_BYTES, detect
 from chalicelib.processors import Result, charsets
 from chalicelib.processors import text as text_module
 from chalicelib.processors.charsets import SAMPLE_BYTES, charset_of
@@ -90,6 +91,23 @@ class TestEncodings:
     def test_utf_16_without_a_mark_is_known_by_its_zeros(self, text: str, encoding: str) -> None:
         assert normalised(text.encode(encoding)) == text
         assert metadata(text.encode(encoding))["encoding"] == "utf-16"
+
+    @pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+    @pytest.mark.parametrize(
+        "text",
+        [
+            "The quick brown fox. " * 30 + "一 and more\n",
+            "abc一" * 500,
+            "a plain word " * 160 + "漢一" * 40_000,
+        ],
+    )
+    def test_what_is_taken_for_utf_16_without_a_mark_is_read_as_that(self, text: str, encoding: str) -> None:
+        """Some characters have a zero in the half where others have none."""
+        body = text.encode(encoding)
+        assert detect(body[:HEAD_BYTES], "a.txt").family == "text"
+
+        assert normalised(body) == text
+        assert metadata(body)["encoding"] == "utf-16"
 
     @pytest.mark.parametrize(
         "body", [b"\0", b"a\0b", b"a\0b\0", b"\0a\0\0b\0", b"word\0" * 100, b"x" * 999 + b"\0"]

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from chalicelib.errors import Rejected
+from chalicelib.processors import memory
 from chalicelib.processors.base import Caps, Event, Output, Processor, Result, Source
 from chalicelib.sandbox import frames
 
@@ -36,7 +37,6 @@ GRACE = 2.0
 """Seconds behind the wall time: at its end it is the parent that acts, if there still is one."""
 
 _LONGEST_NOTE = 4_000
-_OUT_OF_MEMORY = ("out of memory", "cannot allocate", "unable to allocate", "bad alloc")
 
 
 def main(registry_name: str, memory_bytes: int) -> None:
@@ -116,7 +116,7 @@ def _work_on(registry: Mapping[str, Processor], request: Mapping[str, Any]) -> d
     except Rejected as error:
         return {"outcome": "rejected", "code": error.code, "message": error.message, "details": error.details}
     except Exception as error:
-        if isinstance(error, MemoryError) or any(words in str(error).lower() for words in _OUT_OF_MEMORY):
+        if memory.ran_out(error):
             return {"outcome": "out_of_memory"}
         return _failed(error)
 

@@ -196,7 +196,7 @@ OTHERS = [
     (compound("PowerPoint Document"), "application/vnd.ms-powerpoint"),
     (compound("__properties_version1.0"), "application/vnd.ms-outlook"),
     (compound("Something"), "application/x-ole-storage"),
-    (gzip.compress(b"a"), "application/gzip"),
+    (gzip.compress(b"a", mtime=0), "application/gzip"),
     (bz2.compress(b"a"), "application/x-bzip2"),
     (lzma.compress(b"a"), "application/x-xz"),
     (b"\x28\xb5\x2f\xfd" + BINARY, "application/zstd"),
@@ -265,6 +265,11 @@ OTHERS = [
 ]
 
 
+def by_type(value: object) -> str:
+    """What a case is called: some heads hold the time at which they were made, and differ every time."""
+    return value.media_type if isinstance(value, FileType) else ""
+
+
 def family(name: str, cases: Iterable[tuple[bytes, str]]) -> list[tuple[bytes, FileType]]:
     return [(head, FileType(name, media_type)) for head, media_type in cases]
 
@@ -278,6 +283,7 @@ def family(name: str, cases: Iterable[tuple[bytes, str]]) -> list[tuple[bytes, F
         *family("video", FILMS),
         *family("other", OTHERS),
     ],
+    ids=by_type,
 )
 @pytest.mark.parametrize("filename", ["file", "invoice.pdf", "order.json", "notes.txt", "a.csv", "photo.jpg"])
 def test_the_bytes_say_what_a_binary_file_is_and_no_name_can_change_it(

@@ -575,7 +575,7 @@ def test_what_is_made_to_be_slow_is_looked_at_as_quickly(head: bytes) -> None:
         detect(head[:HEAD_BYTES], "file")
 
 
-@hypothesis_settings(deadline=None, max_examples=500)
+@hypothesis_settings(deadline=None, max_examples=200)
 @given(st.binary(max_size=200), st.text(max_size=40))
 @example(b"\xff\xfe", "\x00")
 @example(b"{", ".json")
@@ -586,7 +586,7 @@ def test_no_bytes_and_no_name_raise_and_a_processor_is_always_there(head: bytes,
     assert found.media_type.count("/") == 1
 
 
-@hypothesis_settings(deadline=None, max_examples=500)
+@hypothesis_settings(deadline=None, max_examples=200)
 @given(
     st.sampled_from([head for head, _ in IMAGES + PDFS + SOUNDS + FILMS + OTHERS]),
     st.integers(0, 600),

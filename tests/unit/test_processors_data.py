@@ -461,7 +461,7 @@ class TestBroken:
     def test_nesting_that_does_end_is_refused_as_well(self) -> None:
         assert refusal("[1,\n" + "[" * 100_000 + "]" * 100_000 + "]").details["line"] == 2
 
-    @hypothesis_settings(deadline=None, max_examples=500)
+    @hypothesis_settings(deadline=None, max_examples=200)
     @given(
         st.binary(max_size=60)
         | st.text(st.sampled_from('{}[]",:0123456789.eE+-truefalsn\\u \n'), max_size=60).map(str.encode)

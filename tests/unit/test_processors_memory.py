@@ -9,7 +9,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 MiB = 1024 * 1024
 
-SIZE = 48 * MiB
+SIZE = 32 * MiB
 ROOM = 40 * MiB
 """For what is in memory of a file at a time, beside Python itself."""
 

@@ -242,7 +242,7 @@ any_query = st.dictionaries(
 
 
 class TestByteForByteWithBotocore:
-    @settings(deadline=None, max_examples=150)
+    @settings(deadline=None, max_examples=75)
     @given(case=cases, params=upload_params)
     @example(Case("/lead//double/../ +~%é?#", region="us-east-1"), {"Metadata": {}})
     def test_put(self, case: Case, params: dict[str, Any]) -> None:
@@ -251,7 +251,7 @@ class TestByteForByteWithBotocore:
 
         assert by_hand("PUT", case, headers) == by_client("put_object", case, params)
 
-    @settings(deadline=None, max_examples=150)
+    @settings(deadline=None, max_examples=75)
     @given(case=cases, params=download_params)
     def test_get(self, case: Case, params: list[tuple[str, str]]) -> None:
         query = {DOWNLOAD_QUERY[name]: value for name, value in params}

@@ -69,6 +69,7 @@ def test_whatever_is_wrong_with_a_file_its_job_ends(
     assert len({job.job_id for job in jobs.values()}) == len(sent) >= FILES
     assert [key for key in flow.object_keys() if key.startswith("uploads/")] == []
     assert all((job.error is None) == (job.status is Status.COMPLETED) for job in jobs.values())
+    assert "processing_failed" not in {(job.error or {"code": ""})["code"] for job in jobs.values()}
     ended = Counter(str(job.status) for job in jobs.values())
     figure(f"{len(sent)} broken files, family {family}: {dict(sorted(ended.items()))}")
 

@@ -13,7 +13,7 @@ from chalicelib.processors.data import NDJSON
 from chalicelib.processors.tables import CSV
 from tests.unit.processing import result_of
 
-MUTATIONS = 200
+MUTATIONS = 100
 
 ORDERS: list[dict[str, Any]] = [
     {

@@ -367,7 +367,7 @@ def test_whatever_is_wrong_with_a_file_it_is_read_or_refused(tmp_path: Path) -> 
             more=[stream(zlib.compress(bytes(64)), image + b"/Filter/FlateDecode")],
         ),
     ]
-    for number in range(240):
+    for number in range(90):
         broken = bytearray(whole[number % len(whole)])
         for _ in range(chance.choice((1, 3, 30))):
             broken[chance.randrange(len(broken))] ^= 1 << chance.randrange(8)
@@ -385,5 +385,5 @@ def test_whatever_is_wrong_with_a_file_it_is_read_or_refused(tmp_path: Path) -> 
 
     assert (child.returncode, child.stderr) == (0, "")
     outcomes = child.stdout.split()
-    assert len(outcomes) == 240
+    assert len(outcomes) == 90
     assert {"read", "corrupt_pdf"} <= set(outcomes) <= {"read", "corrupt_pdf", "encrypted", "too_many_pages"}

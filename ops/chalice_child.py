@@ -1,11 +1,15 @@
-"""The `chalice` command as a child process: `python -m ops.chalice_child --project-dir DIR deploy …`."""
+"""The `chalice` command as a child process: `python -m ops.chalice_child [FD] --project-dir DIR local …`.
+
+FD is the descriptor of a socket that listens already, for `chalice local` to serve.
+"""
 
 import os
+import socket
 import sys
 from typing import Any
 
 from chalice.cli import main
-from chalice.local import ChaliceRequestHandler
+from chalice.local import ChaliceRequestHandler, ThreadedHTTPServer
 
 from ops.children import when_parent_is_gone
 
@@ -25,10 +29,25 @@ def know_all_methods() -> None:
     handler.do_QUERY = handler.do_TRACE = handler.do_PATCH
 
 
+def serve_on(listening: socket.socket) -> None:
+    """Where `chalice local` would take a socket of its own, it gets this one."""
+
+    def adopt(server: ThreadedHTTPServer) -> None:
+        server.socket.close()
+        server.socket = listening
+        server.server_address = listening.getsockname()
+        server.server_name, server.server_port = server.server_address[:2]
+
+    unbound: Any = ThreadedHTTPServer
+    unbound.server_bind = adopt
+
+
 if __name__ == "__main__":
     when_parent_is_gone(lambda: os._exit(1))
     send_responses_whole()
     know_all_methods()
+    if sys.argv[1:2] and sys.argv[1].isdigit():
+        serve_on(socket.socket(fileno=int(sys.argv.pop(1))))
     # `-m` puts this checkout first on the path; the app must come from the project directory alone.
     sys.path.pop(0)
     sys.exit(main())

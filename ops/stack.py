@@ -1,6 +1,7 @@
 """Waybill on this machine: the embedded AWS, the resources, the deployed functions and the HTTP API."""
 
 import functools
+import http.client
 import json
 import os
 import signal
@@ -11,13 +12,14 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, cast
+from urllib.parse import urlsplit
 
 import boto3
 import botocore.session
 from botocore.config import Config
 from botocore.exceptions import ClientError, WaiterError
 
-from ops import snapshot, state
+from ops import ports, snapshot, state
 from ops.children import Child, signals_held
 from ops.embedded_aws import HOST
 from ops.state import CHECKOUT, StackError
@@ -27,6 +29,10 @@ REGION = "us-east-1"
 STACK_NAME = f"waybill-{STAGE}"
 HTTP_USER = f"waybill-{STAGE}-http"
 API_GATEWAY_STAGE = "api"
+
+START_SECONDS = 30
+ANSWER_SECONDS = 2
+"""A child that dies while it is asked is noticed after this time at the latest."""
 
 # MiniStack's root; it can do everything.
 ROOT_KEYS = ("test", "test")
@@ -152,10 +158,11 @@ class LocalStack:
 
     def start(self) -> None:
         lock = self._started.enter_context(state.lock(self.state_dir))
-        self.aws_port = self._port(self.aws_port, "AWS_PORT")
-        self.http_port = self._port(self.http_port, "PORT")
+        aws_socket = self._started.enter_context(ports.listen(self.aws_port, "AWS_PORT"))
+        http_socket = self._started.enter_context(ports.listen(self.http_port, "PORT"))
+        self.aws_port, self.http_port = (s.getsockname()[1] for s in (aws_socket, http_socket))
         with self._step(f"embedded AWS on {self.endpoint_url}"):
-            self._start_aws(lock.fileno())
+            self._start_aws(aws_socket, lock.fileno())
         with self._step("resources of infra/template.yaml"):
             self._create_resources()
             self.outputs = stack_outputs(self.endpoint_url)
@@ -169,32 +176,25 @@ class LocalStack:
             )
             self._deploy()
         with self._step(f"HTTP API on {self.api_url}, by chalice local"):
-            self._serve_http()
+            self._serve_http(http_socket)
 
     def stop(self) -> None:
         """Stop whatever was started; data stays in the state directory."""
         self._children.clear()
         self._started.close()
 
-    @staticmethod
-    def _port(wanted: int, variable: str) -> int:
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind((HOST, wanted))
-            except OSError as error:
-                raise StackError(
-                    f"port {wanted} is in use ({error.strerror}); take another: "
-                    f"make run {variable}={wanted + 1}"
-                ) from error
-            port: int = probe.getsockname()[1]
-            return port
-
-    def _start_aws(self, lock: int) -> None:
+    def _start_aws(self, listening: socket.socket, lock: int) -> None:
         """The embedded AWS holds the lock as well, so that nobody else starts while it saves its data."""
         arguments = ["--port", str(self.aws_port), "--state-dir", str(self.state_dir / "aws")]
-        child = self._spawn("ops.embedded_aws", arguments, log="aws", env=os.environ, pass_fds=[lock])
-        self._add("embedded AWS", child, self.aws_port)
+        child = self._spawn(
+            "ops.embedded_aws",
+            [*arguments, "--listening", str(listening.fileno())],
+            log="aws",
+            env=os.environ,
+            pass_fds=[listening.fileno(), lock],
+        )
+        listening.close()
+        self._add("embedded AWS", child, f"{self.endpoint_url}/_ministack/health")
 
     def _create_resources(self) -> None:
         """Create or update the CloudFormation stack."""
@@ -237,7 +237,7 @@ class LocalStack:
             if mapping["UUID"] not in known:
                 functions.delete_event_source_mapping(UUID=mapping["UUID"])
 
-    def _serve_http(self) -> None:
+    def _serve_http(self, listening: socket.socket) -> None:
         arguments = [
             "local",
             "--stage",
@@ -248,7 +248,9 @@ class LocalStack:
             "--port",
             str(self.http_port),
         ]
-        self._add("HTTP API", self._chalice("http", arguments, self._http_keys()), self.http_port)
+        child = self._chalice("http", arguments, self._http_keys(), listening)
+        listening.close()
+        self._add("HTTP API", child, f"{self.api_url}/health")
 
     def _http_keys(self) -> tuple[str, str]:
         """Keys of a user who may do exactly what the deployed HTTP handler may.
@@ -266,7 +268,9 @@ class LocalStack:
         key = iam.create_access_key(UserName=HTTP_USER)["AccessKey"]
         return key["AccessKeyId"], key["SecretAccessKey"]
 
-    def _chalice(self, log: str, arguments: list[str], keys: tuple[str, str]) -> Child:
+    def _chalice(
+        self, log: str, arguments: list[str], keys: tuple[str, str], listening: socket.socket | None = None
+    ) -> Child:
         env = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
         env |= {
             "AWS_ACCESS_KEY_ID": keys[0],
@@ -279,8 +283,13 @@ class LocalStack:
             "NO_PROXY": HOST,
             "no_proxy": HOST,
         }
+        descriptors = [listening.fileno()] if listening else []
         return self._spawn(
-            "ops.chalice_child", ["--project-dir", str(self.app_dir), *arguments], log=log, env=env
+            "ops.chalice_child",
+            [*map(str, descriptors), "--project-dir", str(self.app_dir), *arguments],
+            log=log,
+            env=env,
+            pass_fds=descriptors,
         )
 
     def _spawn(
@@ -300,16 +309,13 @@ class LocalStack:
             self._started.callback(child.stop)
         return child
 
-    def _add(self, name: str, child: Child, port: int) -> None:
-        """Count a child among the stack's parts once it answers on its port."""
-        deadline = time.monotonic() + 30
-        while time.monotonic() < deadline:
-            if child.exit_code is not None:
-                break
-            with socket.socket() as probe:
-                if probe.connect_ex((HOST, port)) == 0:
-                    self._children[name] = child
-                    return
+    def _add(self, name: str, child: Child, url: str) -> None:
+        """Count a child among the stack's parts once it answers there."""
+        deadline = time.monotonic() + START_SECONDS
+        while child.exit_code is None and time.monotonic() < deadline:
+            if _answers(url):
+                self._children[name] = child
+                return
             time.sleep(0.02)
         lines = "\n  ".join(child.last_lines(8))
         raise StackError(f"the {name} did not start; its last lines, from {child.log}:\n  {lines}")
@@ -319,6 +325,19 @@ class LocalStack:
         begun = time.monotonic()
         yield
         self._say(f"{time.monotonic() - begun:5.1f} s  {what}")
+
+
+def _answers(url: str) -> bool:
+    """Whether this URL does; the socket listens before its server has started, so that this waits for it."""
+    address = urlsplit(url)
+    connection = http.client.HTTPConnection(HOST, address.port or 80, timeout=ANSWER_SECONDS)
+    try:
+        connection.request("GET", address.path)
+        return connection.getresponse().status == 200
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
 
 
 def _request_stack(cloudformation: Any, request: dict[str, Any]) -> str:

@@ -30,6 +30,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m ops.embedded_aws", description="Run the embedded AWS.")
     parser.add_argument("--port", type=int, default=4566)
     parser.add_argument("--state-dir", type=Path, required=True)
+    parser.add_argument("--listening", type=int, help="descriptor of a socket that listens on the port")
     options = parser.parse_args()
     state_dir: Path = options.state_dir.resolve()
     # Unpacked functions of a run that was killed.
@@ -39,10 +40,11 @@ def main() -> None:
     settings = environment(options.port, state_dir, os.environ)
     os.environ.clear()
     os.environ.update(settings)
-    asyncio.run(serve(options.port))
+    held: int | None = options.listening
+    asyncio.run(serve(f"{HOST}:{options.port}" if held is None else f"fd://{held}"))
 
 
-async def serve(port: int) -> None:
+async def serve(bind: str) -> None:
     """Serve until asked to stop, save, and end the process."""
     from hypercorn.asyncio import serve as hypercorn_serve
     from hypercorn.config import Config
@@ -65,7 +67,7 @@ async def serve(port: int) -> None:
     checkpoint = checkpoint_state(requests)
 
     config = Config()
-    config.bind = [f"{HOST}:{port}"]
+    config.bind = [bind]
     config.keep_alive_timeout = 75
     config.graceful_timeout = CLOSE_SECONDS / 2
     config.errorlog = logging.getLogger("hypercorn.error")

@@ -148,6 +148,21 @@ def test_a_busy_port_is_named_with_the_way_round_it(
     assert not processes_of(tmp_path)
 
 
+def test_its_ports_are_its_own_from_the_first_moment(tmp_path: Path) -> None:
+    tried: set[int] = set()
+
+    def try_to_take(_step: str) -> None:
+        for port in (stack.aws_port, stack.http_port):
+            with pytest.raises(OSError, match="in use"):
+                socket.create_server(("127.0.0.1", port))
+            tried.add(port)
+
+    stack = LocalStack(state_dir=tmp_path, say=try_to_take)
+    with stack:
+        assert User(stack).call("GET", "/health").status == 200
+    assert tried == {stack.aws_port, stack.http_port}
+
+
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
     """A copy of everything that is deployed, to be broken."""

@@ -1,0 +1,27 @@
+"""Ports of this machine, held from the moment they are chosen.
+
+A port that is found free and let go may be somebody else's by the time a child listens on it, and then every
+request meant for the child is answered by a stranger: another local stack, say. So the socket listens here,
+and the child gets the socket.
+"""
+
+import socket
+
+from ops.embedded_aws import HOST
+from ops.state import StackError
+
+BACKLOG = 128
+
+
+def listen(port: int, variable: str) -> socket.socket:
+    """A socket that listens on `port`, or on any free one where that is 0.
+
+    Raises:
+        StackError: the port is in use; `variable` of `make run` names another.
+    """
+    try:
+        return socket.create_server((HOST, port), backlog=BACKLOG)
+    except OSError as error:
+        raise StackError(
+            f"port {port} is in use ({error.strerror}); take another: make run {variable}={port + 1}"
+        ) from error

@@ -189,7 +189,7 @@ def paths_of(server: Server, api_id: str) -> set[str]:
 
 
 def functions_are_active_at_once(server: Server) -> bool:
-    """By the answer to the call that makes it: a look at it afterwards may come too late on a busy machine."""
+    """By the answer to the call that makes it: a look at it later may come too late on a busy machine."""
     configuration = server.create_function("any", "def handler(event, context): pass")
     return bool(configuration["State"] == "Active" and configuration["LastUpdateStatus"] == "Successful")
 

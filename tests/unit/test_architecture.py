@@ -14,6 +14,7 @@ PACKAGE = "chalicelib"
 
 LAYERS = (
     {"app"},
+    {"companion"},
     {"routes"},
     {
         "api",

@@ -13,6 +13,7 @@ from typing import NoReturn
 from ops.children import when_parent_is_gone
 from ops.embedded_aws import HOST, environment
 from ops.embedded_aws.access import authorize_batches_as_single_calls
+from ops.embedded_aws.copies import keep_conditions_of_copies
 from ops.embedded_aws.forms import verify_checksums_of_forms
 from ops.embedded_aws.functions import make_functions_active_at_once, queue_asynchronous_events
 from ops.embedded_aws.large_objects import (
@@ -60,6 +61,7 @@ async def serve(bind: str) -> None:
     serve_rest_api_definitions()
     authorize_batches_as_single_calls()
     verify_checksums_of_forms()
+    keep_conditions_of_copies()
     queue_asynchronous_events()
     read_large_objects_by_the_piece()
     complete_large_uploads_beside_other_requests()

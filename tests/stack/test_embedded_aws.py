@@ -18,6 +18,7 @@ import threading
 import time
 import zipfile
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -272,6 +273,18 @@ def a_form_with_other_bytes_is_refused(server: Server) -> bool:
     return (lying.status, b"BadDigest" in lying.body) == (400, True)
 
 
+def a_copy_keeps_its_condition(server: Server) -> bool:
+    s3 = server.client("s3")
+    s3.create_bucket(Bucket="copies")
+    s3.put_object(Bucket="copies", Key="from", Body=b"new")
+    s3.put_object(Bucket="copies", Key="to", Body=b"old")
+    copy: dict[str, Any] = {"Bucket": "copies", "CopySource": "copies/from", "IfNoneMatch": "*"}
+    s3.copy_object(**copy, Key="elsewhere")
+    with suppress(ClientError):
+        s3.copy_object(**copy, Key="to")
+    return bool(s3.get_object(Bucket="copies", Key="to")["Body"].read() == b"old")
+
+
 def runs(notes: Path) -> int:
     return sum(len(note.read_text()) for note in notes.iterdir())
 
@@ -369,6 +382,7 @@ BRIDGES: list[tuple[Probe, str]] = [
     (a_preflight_is_answered, "_put_whole_integration"),
     (a_batch_needs_only_the_permission_of_its_calls, "authorize_batches_as_single_calls"),
     (a_form_with_other_bytes_is_refused, "verify_checksums_of_forms"),
+    (a_copy_keeps_its_condition, "keep_conditions_of_copies"),
     (part_of_a_large_object_is_read_alone, "read_large_objects_by_the_piece"),
     (others_are_served_while_an_upload_is_completed, "complete_large_uploads_beside_other_requests"),
     (asynchronous_events_wait_for_their_turn, "queue_asynchronous_events, its turns,"),

@@ -34,6 +34,7 @@ _QUEUE = re.compile(rf"{_HOST}(?:/[A-Za-z0-9._~-]+)*/[A-Za-z0-9_-]{{1,80}}")
 _QUEUE_KIND = "the URL of an SQS queue"
 _TYPE = r"[a-z0-9!#&^_.+-]+/(?:[a-z0-9!#&^_.+-]+|\*)"  # RFC 6838, section 4.2, or a whole top-level type
 _TYPES = re.compile(rf"{_TYPE}(?: *, *{_TYPE})*")
+_LANGUAGE = re.compile(r"[a-z]{2,3}-[A-Z]{2}")  # Amazon Transcribe Developer Guide, "Supported languages"
 _LOOPBACK = re.compile(r"https?://(?:localhost|127(?:\.[0-9]{1,3}){3}|\[::1\])(?::[0-9]{1,5})?(?:/.*)?")
 _PRINTABLE = re.compile(r"[\x21-\x7e]{1,512}")
 _TOPIC = re.compile(r"arn:[a-z-]+:sns:[a-z0-9-]+:[0-9]{12}:[A-Za-z0-9_-]{1,256}")
@@ -60,6 +61,9 @@ MAX_RETRY_WAIT = 36_000
 MAX_RETRY_TIME = 300_000
 """Seconds, of all waits together: with one wait more, still below the four days that the queue keeps a
 message."""
+
+TRANSCRIBERS = ("none", "pocketsphinx", "amazon")
+"""Who recognises speech: nobody, the worker itself, Amazon Transcribe."""
 
 MIN_SECRET_BYTES = 32
 """What HS256 wants of its key (RFC 7518, section 3.2)."""
@@ -125,6 +129,12 @@ class Settings:
     """Of an image, or of one frame of it."""
     max_pages: int
     """Of a PDF."""
+    transcriber: str
+    """One of `TRANSCRIBERS`."""
+    transcribe_language: str | None
+    """That Amazon Transcribe is told; None lets it find out."""
+    max_transcript_seconds: int
+    """Of sound, how much of one file the worker recognises."""
     webhook_allow_insecure: bool
     """Lets webhooks go to plain http and to private addresses: for a stack on one's own machine."""
     webhook_retry_seconds: tuple[int, ...]
@@ -175,6 +185,9 @@ class Settings:
             max_rows=read.number("MAX_ROWS", 5_000_000, 1, 1_000_000_000),
             max_pixels=read.number("MAX_PIXELS", 100_000_000, 1, 2_000_000_000),
             max_pages=read.number("MAX_PAGES", 10_000, 1, 1_000_000),
+            transcriber=read.choice("TRANSCRIBER", TRANSCRIBERS, "pocketsphinx"),
+            transcribe_language=read.optional("TRANSCRIBE_LANGUAGE", _LANGUAGE, "a language such as en-US"),
+            max_transcript_seconds=read.number("MAX_TRANSCRIPT_SECONDS", 3_600, 1, 86_400),
             webhook_allow_insecure=read.flag("WEBHOOK_ALLOW_INSECURE"),
             webhook_retry_seconds=read.waits("WEBHOOK_RETRY_SECONDS", RETRY_SECONDS),
         )
@@ -292,9 +305,9 @@ class _Reader:
         )
         return self._read(name, default, parse, kind)
 
-    def choice(self, name: str, choices: tuple[str, ...]) -> str:
+    def choice(self, name: str, choices: tuple[str, ...], default: str | None = None) -> str:
         return self._read(
-            name, None, lambda raw: choices[choices.index(raw)], "one of: " + ", ".join(choices)
+            name, default, lambda raw: choices[choices.index(raw)], "one of: " + ", ".join(choices)
         )
 
     def flag(self, name: str) -> bool:

@@ -80,6 +80,11 @@ def without(env: dict[str, str], *names: str) -> dict[str, str]:
         ("RETENTION_DAYS", "30", "retention_days", 30),
         ("MAX_EVENTS", "1", "max_events", 1),
         ("MAX_ROWS", "1000000000", "max_rows", 1_000_000_000),
+        ("TRANSCRIBER", "none", "transcriber", "none"),
+        ("TRANSCRIBER", "pocketsphinx", "transcriber", "pocketsphinx"),
+        ("TRANSCRIBER", "amazon", "transcriber", "amazon"),
+        ("TRANSCRIBE_LANGUAGE", "de-DE", "transcribe_language", "de-DE"),
+        ("MAX_TRANSCRIPT_SECONDS", "86400", "max_transcript_seconds", 86_400),
         ("MAX_PIXELS", "1", "max_pixels", 1),
         ("MAX_PAGES", "1000000", "max_pages", 1_000_000),
         ("WEBHOOK_ALLOW_INSECURE", "true", "webhook_allow_insecure", True),
@@ -123,6 +128,8 @@ def test_all_others_have_the_defaults_that_are_documented(env: dict[str, str]) -
     assert (read.sweep_after_seconds, read.retention_days) == (900, 0)
     assert (read.max_events, read.max_rows) == (10_000, 5_000_000)
     assert (read.max_pixels, read.max_pages) == (100_000_000, 10_000)
+    assert (read.transcriber, read.transcribe_language) == ("pocketsphinx", None)
+    assert read.max_transcript_seconds == 3_600
     assert (read.endpoint_url, read.public_url, read.webhook_allow_insecure) == (None, None, False)
 
 
@@ -179,6 +186,12 @@ def test_all_others_have_the_defaults_that_are_documented(env: dict[str, str]) -
         ("MAX_ROWS", "0"),
         ("MAX_PIXELS", "2000000001"),
         ("MAX_PAGES", "all"),
+        ("TRANSCRIBER", "whisper"),
+        ("TRANSCRIBER", "Amazon"),
+        ("TRANSCRIBE_LANGUAGE", "English"),
+        ("TRANSCRIBE_LANGUAGE", "en-us"),
+        ("MAX_TRANSCRIPT_SECONDS", "0"),
+        ("MAX_TRANSCRIPT_SECONDS", "86401"),
         ("WEBHOOK_ALLOW_INSECURE", "yes"),
         ("WEBHOOK_ALLOW_INSECURE", "True"),
         ("DELIVERIES_QUEUE_URL", "waybill-deliveries"),

@@ -35,6 +35,7 @@ _TYPE = r"[a-z0-9!#&^_.+-]+/(?:[a-z0-9!#&^_.+-]+|\*)"  # RFC 6838, section 4.2, 
 _TYPES = re.compile(rf"{_TYPE}(?: *, *{_TYPE})*")
 _LOOPBACK = re.compile(r"https?://(?:localhost|127(?:\.[0-9]{1,3}){3}|\[::1\])(?::[0-9]{1,5})?(?:/.*)?")
 _PRINTABLE = re.compile(r"[\x21-\x7e]{1,512}")
+_STATE_MACHINE = re.compile(r"arn:[a-z-]+:states:[a-z0-9-]+:[0-9]{12}:stateMachine:[A-Za-z0-9_-]{1,80}")
 _TOPIC = re.compile(r"arn:[a-z-]+:sns:[a-z0-9-]+:[0-9]{12}:[A-Za-z0-9_-]{1,256}")
 
 _PREFIX_SETTINGS = (
@@ -77,6 +78,8 @@ class Settings:
     webhooks_table: str
     queue_url: str
     topic_arn: str
+    state_machine_arn: str | None
+    """What does heavy work; where there is none, large files are kept as they are."""
     region: str
     endpoint_url: str | None
     public_url: str | None
@@ -92,7 +95,11 @@ class Settings:
     allowed_families: tuple[str, ...]
     """Of what files are by their bytes; empty allows all."""
     light_limit_bytes: int
-    """Above this size the original is not processed here."""
+    """Above this size the original is heavy work."""
+    worker_limit_bytes: int
+    """Above this size the original is kept as it is: it would not fit the worker's disk."""
+    workflow_seconds: int
+    """How long heavy work may take, from its start to its end: the state machine's own timeout."""
     decode_seconds: int
     """Of CPU, for one file."""
     decode_memory_bytes: int
@@ -114,7 +121,16 @@ class Settings:
     """Lets webhooks go to plain http and to private addresses: for a stack on one's own machine."""
 
     @classmethod
-    def from_env(cls, env: Mapping[str, str]) -> "Settings":
+    def for_worker(cls, env: Mapping[str, str]) -> "Settings":
+        """Of a process that answers nobody: it is told of no tokens, and would believe none.
+
+        Raises:
+            SettingsError: as `from_env`.
+        """
+        return cls.from_env(env, serves=False)
+
+    @classmethod
+    def from_env(cls, env: Mapping[str, str], *, serves: bool = True) -> "Settings":
         """Read and check all of it.
 
         Raises:
@@ -133,16 +149,21 @@ class Settings:
             webhooks_table=read.text("WEBHOOKS_TABLE", _TABLE, "a DynamoDB table name"),
             queue_url=read.text("QUEUE_URL", _QUEUE, "the URL of an SQS queue"),
             topic_arn=read.text("TOPIC_ARN", _TOPIC, "the ARN of an SNS topic"),
+            state_machine_arn=read.optional(
+                "STATE_MACHINE_ARN", _STATE_MACHINE, "the ARN of a Step Functions state machine"
+            ),
             region=read.region(),
             endpoint_url=read.endpoint(),
             public_url=read.optional("PUBLIC_URL", _URL, "the http(s) URL that clients call the API by"),
-            auth_mode=(auth_mode := read.choice("AUTH_MODE", ("none", "jwt"))),
-            tokens=read.tokens() if auth_mode == "jwt" else None,
+            auth_mode=(auth_mode := read.choice("AUTH_MODE", ("none", "jwt")) if serves else "jwt"),
+            tokens=read.tokens() if serves and auth_mode == "jwt" else None,
             expires_in=read.number("EXPIRES_IN", 900, 1, 604_800),
             max_upload_bytes=read.number("MAX_UPLOAD_BYTES", 5 * GiB, 1, 5 * TiB),
             allowed_types=read.types("ALLOWED_TYPES"),
             allowed_families=read.families("ALLOWED_FAMILIES"),
             light_limit_bytes=read.number("LIGHT_LIMIT_BYTES", 64 * MiB, 1, 512 * MiB),
+            worker_limit_bytes=read.number("WORKER_LIMIT_BYTES", 20 * GiB, 1, 5 * TiB),
+            workflow_seconds=read.number("WORKFLOW_SECONDS", 21_600, 60, 604_800),
             decode_seconds=read.number("DECODE_SECONDS", 10, 1, 600),
             decode_memory_bytes=read.number("DECODE_MEMORY_BYTES", GiB, 512 * MiB, 64 * GiB),
             lease_seconds=read.number("LEASE_SECONDS", 90, 5, 86_400),

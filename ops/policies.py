@@ -69,6 +69,7 @@ class Resources:
     webhooks_table: str
     queue: str
     topic: str
+    state_machine: str
     prefixes: Prefixes = field(default_factory=Prefixes)
 
     @classmethod
@@ -92,6 +93,7 @@ class Resources:
             webhooks_table=outputs["WebhooksTable"],
             queue=outputs["QueueUrl"].rsplit("/", 1)[-1],
             topic=topic,
+            state_machine=outputs["StateMachineArn"].rsplit(":", 1)[-1],
             prefixes=prefixes or Prefixes(),
         )
 
@@ -115,6 +117,8 @@ class Place(Enum):
     WEBHOOKS = ("dynamodb", "table/{r.webhooks_table}")
     QUEUE = ("sqs", "{r.queue}")
     TOPIC = ("sns", "{r.topic}")
+    STATE_MACHINE = ("states", "stateMachine:{r.state_machine}")
+    EXECUTIONS = ("states", "execution:{r.state_machine}:*")
 
     @property
     def service(self) -> str:
@@ -147,6 +151,22 @@ class Grant:
 
 OPEN = (Place.UPLOADS, Place.INCOMING)
 ENDED = (Place.PROCESSED, Place.REJECTED, Place.FAILED)
+
+VERDICT = (
+    Grant("AdvanceJobs", "GetItem UpdateItem", (Place.JOBS,)),
+    Grant("TellMissingFromForbidden", "ListBucket", (Place.BUCKET,)),
+    Grant("ReadFiles", "GetObject GetObjectTagging", (*OPEN, *ENDED)),
+    Grant("WriteResults", "PutObject PutObjectTagging AbortMultipartUpload", ENDED),
+    Grant("RemoveDeleted", "DeleteObject", ENDED),
+)
+"""A step of the state machine that may come to a verdict, and then stores what belongs to it."""
+
+END = (
+    *(grant for grant in VERDICT if grant.sid != "RemoveDeleted"),
+    Grant("RemoveMovedAndDeleted", "DeleteObject", (*OPEN, *ENDED)),
+    Grant("AnnounceEnds", "Publish", (Place.TOPIC,)),
+)
+"""A step that ends a job."""
 
 GRANTS: Mapping[str, tuple[Grant, ...]] = {
     "api_handler": (
@@ -185,7 +205,14 @@ GRANTS: Mapping[str, tuple[Grant, ...]] = {
         Grant("WriteResults", "PutObject PutObjectTagging AbortMultipartUpload", ENDED),
         Grant("RemoveMovedAndDeleted", "DeleteObject", (*OPEN, *ENDED)),
         Grant("AnnounceEnds", "Publish", (Place.TOPIC,)),
+        Grant("HandHeavyWorkOver", "StartExecution", (Place.STATE_MACHINE,)),
+        Grant("LookForExecutions", "DescribeExecution", (Place.EXECUTIONS,)),
     ),
+    "validate": VERDICT,
+    "detect": VERDICT,
+    "process": (*VERDICT, Grant("StoreEvents", "PutItem", (Place.EVENTS,))),
+    "finish": END,
+    "fail": END,
     "notify": (Grant("FindWebhooks", "Query", (Place.WEBHOOKS,)),),
     "sweep": (
         Grant("FindOpenWork", "ListBucket", (Place.BUCKET,)),

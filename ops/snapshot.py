@@ -22,6 +22,7 @@ FROM_OUTPUTS = {
     "WEBHOOKS_TABLE": "WebhooksTable",
     "QUEUE_URL": "QueueUrl",
     "TOPIC_ARN": "TopicArn",
+    "STATE_MACHINE_ARN": "StateMachineArn",
 }
 # In .chalice/config.json for a plain `chalice local`; here every process has its own identity.
 STATIC_KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")

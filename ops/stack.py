@@ -205,7 +205,9 @@ class LocalStack:
             "Parameters": [
                 {"ParameterKey": "Stage", "ParameterValue": STAGE},
                 {"ParameterKey": "RequireTls", "ParameterValue": "false"},
+                {"ParameterKey": "Worker", "ParameterValue": "lambda"},
             ],
+            "Capabilities": ["CAPABILITY_NAMED_IAM"],
         }
         try:
             done = _request_stack(cloudformation, request)

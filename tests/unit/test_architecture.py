@@ -27,10 +27,11 @@ LAYERS = (
         "signing",
         "stats",
         "sweeper",
+        "workflow",
     },
-    {"multipart"},
+    {"heavy", "multipart"},
     {"auth", "intake", "openapi", "pipeline", "uploads", "webhooks"},
-    {"outputs"},
+    {"executions", "outputs", "progress", "transfers"},
     {
         "answers",
         "declared",

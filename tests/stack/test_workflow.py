@@ -163,7 +163,7 @@ def test_a_newer_upload_takes_over_from_work_on_the_older_one(user: User, stack:
 
     def second_run() -> bool:
         item = item_of(user, signed["jobId"])
-        return bool(item["run"]["N"] == "2" and item["status"]["S"] == "COMPLETED")
+        return bool((item["run"]["N"], item["status"]["S"]) == ("2", "COMPLETED"))
 
     eventually(second_run, "the newer upload has been processed")
     eventually(

@@ -97,6 +97,9 @@ class Settings:
     """Of CPU, for one file."""
     decode_memory_bytes: int
     """Of address space, for the process that decodes."""
+    heavy_decode_seconds: int
+    """Of CPU, for one file that is too heavy for a function: a film, or what is large."""
+    heavy_memory_bytes: int
     lease_seconds: int
     max_attempts: int
     sweep_after_seconds: int
@@ -110,6 +113,8 @@ class Settings:
     """Of an image, or of one frame of it."""
     max_pages: int
     """Of a PDF."""
+    max_duration_seconds: int
+    """Of sound or of a film."""
     webhook_allow_insecure: bool
     """Lets webhooks go to plain http and to private addresses: for a stack on one's own machine."""
 
@@ -145,6 +150,8 @@ class Settings:
             light_limit_bytes=read.number("LIGHT_LIMIT_BYTES", 64 * MiB, 1, 512 * MiB),
             decode_seconds=read.number("DECODE_SECONDS", 10, 1, 600),
             decode_memory_bytes=read.number("DECODE_MEMORY_BYTES", GiB, 512 * MiB, 64 * GiB),
+            heavy_decode_seconds=read.number("HEAVY_DECODE_SECONDS", 3_600, 1, 86_400),
+            heavy_memory_bytes=read.number("HEAVY_MEMORY_BYTES", 3 * GiB, GiB, 64 * GiB),
             lease_seconds=read.number("LEASE_SECONDS", 90, 5, 86_400),
             max_attempts=read.number("MAX_ATTEMPTS", 5, 1, 100),
             sweep_after_seconds=read.number("SWEEP_AFTER_SECONDS", 900, 1, 86_400),
@@ -153,6 +160,7 @@ class Settings:
             max_rows=read.number("MAX_ROWS", 5_000_000, 1, 1_000_000_000),
             max_pixels=read.number("MAX_PIXELS", 100_000_000, 1, 2_000_000_000),
             max_pages=read.number("MAX_PAGES", 10_000, 1, 1_000_000),
+            max_duration_seconds=read.number("MAX_DURATION_SECONDS", 4 * 3_600, 1, 7 * 86_400),
             webhook_allow_insecure=read.flag("WEBHOOK_ALLOW_INSECURE"),
         )
         settings._refuse_equal_prefixes()

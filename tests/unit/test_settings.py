@@ -77,6 +77,11 @@ def without(env: dict[str, str], *names: str) -> dict[str, str]:
         ("RETENTION_DAYS", "30", "retention_days", 30),
         ("MAX_EVENTS", "1", "max_events", 1),
         ("MAX_ROWS", "1000000000", "max_rows", 1_000_000_000),
+        ("TRANSCRIBER", "none", "transcriber", "none"),
+        ("TRANSCRIBER", "pocketsphinx", "transcriber", "pocketsphinx"),
+        ("TRANSCRIBER", "amazon", "transcriber", "amazon"),
+        ("TRANSCRIBE_LANGUAGE", "de-DE", "transcribe_language", "de-DE"),
+        ("MAX_TRANSCRIPT_SECONDS", "86400", "max_transcript_seconds", 86_400),
         ("MAX_PIXELS", "1", "max_pixels", 1),
         ("MAX_PAGES", "1000000", "max_pages", 1_000_000),
         ("MAX_DURATION_SECONDS", "60", "max_duration_seconds", 60),
@@ -120,6 +125,8 @@ def test_all_others_have_the_defaults_that_are_documented(env: dict[str, str]) -
     assert (read.max_events, read.max_rows) == (10_000, 5_000_000)
     assert (read.max_pixels, read.max_pages, read.max_duration_seconds) == (100_000_000, 10_000, 14_400)
     assert (read.heavy_decode_seconds, read.heavy_memory_bytes) == (3_600, 3 * GiB)
+    assert (read.transcriber, read.transcribe_language) == ("pocketsphinx", None)
+    assert read.max_transcript_seconds == 3_600
     assert (read.endpoint_url, read.public_url, read.webhook_allow_insecure) == (None, None, False)
 
 
@@ -179,6 +186,12 @@ def test_all_others_have_the_defaults_that_are_documented(env: dict[str, str]) -
         ("MAX_DURATION_SECONDS", "0"),
         ("HEAVY_DECODE_SECONDS", "0"),
         ("HEAVY_MEMORY_BYTES", str(GiB - 1)),
+        ("TRANSCRIBER", "whisper"),
+        ("TRANSCRIBER", "Amazon"),
+        ("TRANSCRIBE_LANGUAGE", "English"),
+        ("TRANSCRIBE_LANGUAGE", "en-us"),
+        ("MAX_TRANSCRIPT_SECONDS", "0"),
+        ("MAX_TRANSCRIPT_SECONDS", "86401"),
         ("WEBHOOK_ALLOW_INSECURE", "yes"),
         ("WEBHOOK_ALLOW_INSECURE", "True"),
     ],

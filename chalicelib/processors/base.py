@@ -17,6 +17,8 @@ class Caps:
     pages: int
     seconds: int = 4 * 3600
     """Of sound or of a film."""
+    transcript_seconds: int = 3600
+    """Of sound, how much is listened to for what is said."""
 
 
 def _unheard(_: float) -> None:

@@ -29,7 +29,7 @@ class Listener:
         self._reports += 1
         if not isinstance(fraction, int | float) or isinstance(fraction, bool) or self._reports > self._most:
             raise lie("progress")
-        fraction = float(min(fraction, 1))
+        fraction = float(max(0, min(fraction, 1)))  # also of an integer with no end
         if fraction > self._heard:
             self._heard = fraction
             if self._on_progress is not None:

@@ -1,5 +1,7 @@
 """A file of sound or film, opened: by the one reader for its format, which can open nothing else."""
 
+import errno
+import io
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -65,10 +67,10 @@ def opened(path: Path, media_type: str, pixels: int) -> "Iterator[InputContainer
     """
     if not (reader := _READERS.get(media_type)):
         raise faults.unsupported(f"Files of the type {media_type} cannot be read here.")
-    with path.open("rb") as file:
+    with path.open("rb", buffering=0) as file:
         with faults.told_of_the_file():
             container: InputContainer = av().open(
-                file,
+                _Bytes(file),
                 "r",
                 format=reader,
                 options={"max_pixels": str(pixels), "protocol_whitelist": "", "format_whitelist": reader},
@@ -78,6 +80,20 @@ def opened(path: Path, media_type: str, pixels: int) -> "Iterator[InputContainer
             )
         with container:
             yield container
+
+
+class _Bytes:
+    """A file as FFmpeg reads it, which takes a number below zero for an error, and no exception."""
+
+    def __init__(self, file: io.FileIO) -> None:
+        self.read, self.tell = file.read, file.tell
+        self._file = file
+
+    def seek(self, offset: int, whence: int) -> int:
+        try:
+            return self._file.seek(offset, whence)
+        except (OSError, OverflowError, ValueError):
+            return -errno.EINVAL
 
 
 def _refuse(*_: object) -> NoReturn:

@@ -17,8 +17,11 @@ LONG_SIDE, SHORT_SIDE = 1280, 720
 TICKS = 90_000
 """A second."""
 
-MOST_RATE = 60
-"""Frames a second; of what has more, some are left out."""
+PAUSE = TICKS // 60
+"""Between two pictures; where they come faster, some are left out."""
+
+EARLY = PAUSE // 5
+"""By so much one may come before its time: stamps are rounded."""
 
 _BT709 = "out_color_matrix=bt709:out_primaries=bt709:out_transfer=bt709"
 
@@ -42,14 +45,14 @@ class Pictures:
         self._width, self._height = size_of(film)
         self._graph: Graph | None = None
         self._shape: tuple[object, ...] = ()
-        self._last = -TICKS
+        self._due = 0
 
     def feed(self, frame: "VideoFrame", seconds: float) -> "Iterator[VideoFrame]":
         """What comes out of one frame: one at most, but where the film changes its shape."""
         ticks = round(seconds * TICKS)
-        if ticks < 0 or ticks - self._last < TICKS // (MOST_RATE + 1):
+        if ticks < max(0, self._due - EARLY):
             return
-        self._last = ticks
+        self._due = max(self._due, ticks - EARLY) + PAUSE
         shape = (frame.width, frame.height, frame.format.name, frame.colorspace, frame.color_range)
         if shape != self._shape:
             yield from self.flush()

@@ -25,7 +25,8 @@ _NAMES = {
 }
 """FFmpeg's names, which it has for those of all formats → ours. All others stay in the original."""
 
-FIRST_FILM = datetime(1888, 1, 1, tzinfo=UTC)
+EARLIEST = datetime(1970, 1, 2, tzinfo=UTC)
+"""Behind the zeros of clocks that were never set."""
 
 _CREATED = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d", re.ASCII)
 
@@ -48,7 +49,7 @@ def captured_at(tags: Mapping[str, str]) -> str | None:
         taken = datetime.fromisoformat(match.group() + "+00:00") if match else None
     except ValueError:
         return None
-    if taken is None or not FIRST_FILM <= taken <= datetime.now(UTC) + timedelta(days=1):
+    if taken is None or not EARLIEST <= taken <= datetime.now(UTC) + timedelta(days=1):
         return None
     return taken.strftime("%Y-%m-%dT%H:%M:%SZ")
 

@@ -33,6 +33,7 @@ _JWKS = re.compile(rf"{_URL.pattern}(?:\?[A-Za-z0-9._~%=&-]+)?")
 _QUEUE = re.compile(rf"{_HOST}(?:/[A-Za-z0-9._~-]+)*/[A-Za-z0-9_-]{{1,80}}")
 _TYPE = r"[a-z0-9!#&^_.+-]+/(?:[a-z0-9!#&^_.+-]+|\*)"  # RFC 6838, section 4.2, or a whole top-level type
 _TYPES = re.compile(rf"{_TYPE}(?: *, *{_TYPE})*")
+_LANGUAGE = re.compile(r"[a-z]{2,3}-[A-Z]{2}")  # Amazon Transcribe Developer Guide, "Supported languages"
 _LOOPBACK = re.compile(r"https?://(?:localhost|127(?:\.[0-9]{1,3}){3}|\[::1\])(?::[0-9]{1,5})?(?:/.*)?")
 _PRINTABLE = re.compile(r"[\x21-\x7e]{1,512}")
 _STATE_MACHINE = re.compile(r"arn:[a-z-]+:states:[a-z0-9-]+:[0-9]{12}:stateMachine:[A-Za-z0-9_-]{1,80}")
@@ -50,6 +51,9 @@ _LONGEST_SHOWN = 80
 
 FAMILIES = ("image", "pdf", "data", "text", "audio", "video", "other")
 """Of file types; each has a processor at most."""
+
+TRANSCRIBERS = ("none", "pocketsphinx", "amazon")
+"""Who recognises speech: nobody, the worker itself, Amazon Transcribe."""
 
 MIN_SECRET_BYTES = 32
 """What HS256 wants of its key (RFC 7518, section 3.2)."""
@@ -104,6 +108,9 @@ class Settings:
     """Of CPU, for one file."""
     decode_memory_bytes: int
     """Of address space, for the process that decodes."""
+    heavy_decode_seconds: int
+    """Of CPU, for one file that is too heavy for a function: a film, or what is large."""
+    heavy_memory_bytes: int
     lease_seconds: int
     max_attempts: int
     sweep_after_seconds: int
@@ -117,6 +124,14 @@ class Settings:
     """Of an image, or of one frame of it."""
     max_pages: int
     """Of a PDF."""
+    max_duration_seconds: int
+    """Of sound or of a film."""
+    transcriber: str
+    """One of `TRANSCRIBERS`."""
+    transcribe_language: str | None
+    """That Amazon Transcribe is told; None lets it find out."""
+    max_transcript_seconds: int
+    """Of sound, how much of one file the worker recognises."""
     webhook_allow_insecure: bool
     """Lets webhooks go to plain http and to private addresses: for a stack on one's own machine."""
 
@@ -166,6 +181,8 @@ class Settings:
             workflow_seconds=read.number("WORKFLOW_SECONDS", 21_600, 60, 604_800),
             decode_seconds=read.number("DECODE_SECONDS", 10, 1, 600),
             decode_memory_bytes=read.number("DECODE_MEMORY_BYTES", GiB, 512 * MiB, 64 * GiB),
+            heavy_decode_seconds=read.number("HEAVY_DECODE_SECONDS", 3_600, 1, 86_400),
+            heavy_memory_bytes=read.number("HEAVY_MEMORY_BYTES", 3 * GiB, GiB, 64 * GiB),
             lease_seconds=read.number("LEASE_SECONDS", 90, 5, 86_400),
             max_attempts=read.number("MAX_ATTEMPTS", 5, 1, 100),
             sweep_after_seconds=read.number("SWEEP_AFTER_SECONDS", 900, 1, 86_400),
@@ -174,6 +191,10 @@ class Settings:
             max_rows=read.number("MAX_ROWS", 5_000_000, 1, 1_000_000_000),
             max_pixels=read.number("MAX_PIXELS", 100_000_000, 1, 2_000_000_000),
             max_pages=read.number("MAX_PAGES", 10_000, 1, 1_000_000),
+            max_duration_seconds=read.number("MAX_DURATION_SECONDS", 4 * 3_600, 1, 7 * 86_400),
+            transcriber=read.choice("TRANSCRIBER", TRANSCRIBERS, "pocketsphinx"),
+            transcribe_language=read.optional("TRANSCRIBE_LANGUAGE", _LANGUAGE, "a language such as en-US"),
+            max_transcript_seconds=read.number("MAX_TRANSCRIPT_SECONDS", 3_600, 1, 86_400),
             webhook_allow_insecure=read.flag("WEBHOOK_ALLOW_INSECURE"),
         )
         settings._refuse_equal_prefixes()
@@ -273,9 +294,9 @@ class _Reader:
             name, None, parse, "some of these, with commas between them: " + ", ".join(FAMILIES)
         )
 
-    def choice(self, name: str, choices: tuple[str, ...]) -> str:
+    def choice(self, name: str, choices: tuple[str, ...], default: str | None = None) -> str:
         return self._read(
-            name, None, lambda raw: choices[choices.index(raw)], "one of: " + ", ".join(choices)
+            name, default, lambda raw: choices[choices.index(raw)], "one of: " + ", ".join(choices)
         )
 
     def flag(self, name: str) -> bool:

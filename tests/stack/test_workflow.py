@@ -127,7 +127,8 @@ def queue_is_empty(stack: LocalStack) -> None:
         counts = stack.client("sqs").get_queue_attributes(
             QueueUrl=stack.outputs["QueueUrl"], AttributeNames=["All"]
         )["Attributes"]
-        return counts["ApproximateNumberOfMessages"] == counts["ApproximateNumberOfMessagesNotVisible"] == "0"
+        waiting = counts["ApproximateNumberOfMessages"], counts["ApproximateNumberOfMessagesNotVisible"]
+        return waiting == ("0", "0")
 
     eventually(look, "the queue is empty")
 

@@ -255,6 +255,18 @@ def process(event: dict[str, Any], _context: Any) -> dict[str, str]:
 
 
 @app.lambda_function()
+def find_speech(event: dict[str, Any], _context: Any) -> dict[str, Any]:
+    """What Amazon Transcribe is to be asked."""
+    return workflow.find_speech(config, event)
+
+
+@app.lambda_function()
+def fetch_transcript(event: dict[str, Any], _context: Any) -> dict[str, str]:
+    """What Amazon Transcribe has answered."""
+    return workflow.fetch_transcript(config, event)
+
+
+@app.lambda_function()
 def finish(event: dict[str, Any], _context: Any) -> dict[str, str]:
     """The end of the job, as its verdict says."""
     return workflow.finish(config, event)

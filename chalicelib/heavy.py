@@ -5,7 +5,6 @@ answer is the job's verdict in the ledger.
 """
 
 import hashlib
-import math
 import shutil
 
 from chalicelib import pipeline, scratch, transfers
@@ -62,7 +61,7 @@ def _make(
     progress.begin("downloading", 0, 15)
     transfers.download(settings, original, place.original, lambda arrived: progress(arrived / original.size))
     progress.begin("processing", 15, 90)
-    return pipeline.process(settings, job, file_type, place, math.inf)
+    return pipeline.process(settings, job, file_type, place, heavy=True, on_progress=progress)
 
 
 def _checksum(settings: Settings, original: Original, progress: Progress) -> Result:

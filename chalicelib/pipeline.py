@@ -261,8 +261,17 @@ def admit(settings: Settings, file_type: FileType) -> None:
             )
 
 
-def process(settings: Settings, job: Job, file_type: FileType, place: Place, begin_by: float) -> Result:
-    """Have the family's processor make what it makes of the file.
+def process(
+    settings: Settings,
+    job: Job,
+    file_type: FileType,
+    place: Place,
+    begin_by: float = math.inf,
+    *,
+    heavy: bool = False,
+    on_progress: Callable[[float], None] | None = None,
+) -> Result:
+    """Have the family's processor make what it makes of the file; heavy work has limits of its own.
 
     Raises:
         Rejected: the processor does not accept the file.
@@ -287,9 +296,10 @@ def process(settings: Settings, job: Job, file_type: FileType, place: Place, beg
             "none" if settings.transcriber == "amazon" else settings.transcriber,
         ),
         owner=job.owner,
-        cpu_seconds=settings.decode_seconds,
-        memory_bytes=settings.decode_memory_bytes,
+        cpu_seconds=settings.heavy_decode_seconds if heavy else settings.decode_seconds,
+        memory_bytes=settings.heavy_memory_bytes if heavy else settings.decode_memory_bytes,
         begin_by=begin_by,
+        on_progress=on_progress,
     )
 
 

@@ -1,6 +1,7 @@
 """The steps of the state machine: the stages of heavy work, each a function of its own.
 
     validate ▶ detect ▶ process ▶ finish          any of them, tried often enough ▶ fail
+                           └ speech, where Amazon Transcribe listens to it ▶ finish
 
 Every step asks the ledger for the job, on the lease that is the execution's, and leaves what it found there.
 So it makes no difference which step runs where, or how often: what has a verdict only has to be finished,
@@ -15,7 +16,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Self
 
-from chalicelib import executions, heavy, keys, pipeline, storage
+from chalicelib import executions, heavy, keys, pipeline, speech, storage
 from chalicelib.errors import LeaseLost, NotFound, Rejected, RetryLater, Superseded
 from chalicelib.jobs import Ending, Job, Status
 from chalicelib.ledger import Ledger, open_ledger
@@ -30,6 +31,7 @@ ON = "on"
 """There is more to be done."""
 FINISH = "finish"
 """The job has its verdict."""
+TRANSCRIBE = "transcribe"
 ENDED = "ended"
 ASIDE = "aside"
 """The job is not this execution's any more."""
@@ -76,6 +78,34 @@ def process(settings: Settings, event: Mapping[str, Any]) -> dict[str, str]:
 def finish(settings: Settings, event: Mapping[str, Any]) -> dict[str, str]:
     """End the job as its verdict says, and tell of it."""
     return _last_step(settings, event, _finish)
+
+
+def find_speech(settings: Settings, event: Mapping[str, Any]) -> dict[str, Any]:
+    """Whether Amazon Transcribe has something to listen to, and what it is to be asked."""
+    task, ledger = Task.of(event), open_ledger(settings)
+    try:
+        job = ledger.report(task.owner, task.job_id, task.lease, "transcribing")
+    except LeaseLost:
+        return dict(_aside(settings, ledger, task))
+    request = speech.request(settings, job)
+    if request is None:
+        return {"next": FINISH}
+    return {"next": TRANSCRIBE, "request": request, "waited": {"times": 0}}
+
+
+def fetch_transcript(settings: Settings, event: Mapping[str, Any]) -> dict[str, str]:
+    """What Amazon Transcribe has made of it, for the job."""
+    task, ledger = Task.of(event), open_ledger(settings)
+    try:
+        job = ledger.report(task.owner, task.job_id, task.lease, "transcribing")
+        speech.fetch(settings, ledger, job, event)
+    except LeaseLost:
+        speech.forget(settings, event)
+        return _aside(settings, ledger, task)
+    except Exception as error:
+        log("job.step_failed", jobId=task.job_id, stage="transcribing", error=cause(error))
+        raise _again(error) from error
+    return {"next": FINISH}
 
 
 def fail(settings: Settings, event: Mapping[str, Any]) -> dict[str, str]:

@@ -211,6 +211,18 @@ GRANTS: Mapping[str, tuple[Grant, ...]] = {
     "validate": VERDICT,
     "detect": VERDICT,
     "process": (*VERDICT, Grant("StoreEvents", "PutItem", (Place.EVENTS,))),
+    "find_speech": (
+        Grant("AdvanceJobs", "GetItem UpdateItem", (Place.JOBS,)),
+        Grant("TellMissingFromForbidden", "ListBucket", (Place.BUCKET,)),
+        Grant("RemoveDeleted", "DeleteObject", ENDED),
+    ),
+    "fetch_transcript": (
+        Grant("AdvanceJobs", "GetItem UpdateItem", (Place.JOBS,)),
+        Grant("TellMissingFromForbidden", "ListBucket", (Place.BUCKET,)),
+        Grant("ReadAnswers", "GetObject", (Place.PROCESSED,)),
+        Grant("WriteTranscripts", "PutObject", (Place.PROCESSED,)),
+        Grant("RemoveAnswersAndDeleted", "DeleteObject", ENDED),
+    ),
     "finish": END,
     "fail": END,
     "notify": (Grant("FindWebhooks", "Query", (Place.WEBHOOKS,)),),

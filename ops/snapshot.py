@@ -23,6 +23,7 @@ FROM_OUTPUTS = {
     "QUEUE_URL": "QueueUrl",
     "TOPIC_ARN": "TopicArn",
     "STATE_MACHINE_ARN": "StateMachineArn",
+    "TRANSCRIBER": "Transcriber",
 }
 # In .chalice/config.json for a plain `chalice local`; here every process has its own identity.
 STATIC_KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")

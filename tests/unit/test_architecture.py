@@ -29,9 +29,9 @@ LAYERS = (
         "sweeper",
         "workflow",
     },
-    {"heavy", "multipart"},
+    {"heavy", "multipart", "speech"},
     {"auth", "intake", "openapi", "pipeline", "uploads", "webhooks"},
-    {"executions", "outputs", "progress", "transfers"},
+    {"executions", "outputs", "progress", "transcription.amazon", "transfers"},
     {
         "answers",
         "declared",

@@ -29,6 +29,7 @@ LOCAL = Resources.from_outputs(
         "DeadLetterQueueUrl": "http://127.0.0.1:4566/000000000000/waybill-local-jobs-dead",
         "TopicArn": "arn:aws:sns:us-east-1:000000000000:waybill-local-events",
         "StateMachineArn": "arn:aws:states:us-east-1:000000000000:stateMachine:waybill-local-heavy",
+        "Transcriber": "pocketsphinx",
     },
 )
 

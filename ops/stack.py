@@ -206,6 +206,10 @@ class LocalStack:
                 {"ParameterKey": "Stage", "ParameterValue": STAGE},
                 {"ParameterKey": "RequireTls", "ParameterValue": "false"},
                 {"ParameterKey": "Worker", "ParameterValue": "lambda"},
+                {
+                    "ParameterKey": "Transcriber",
+                    "ParameterValue": self._variables.get("TRANSCRIBER") or "pocketsphinx",
+                },
             ],
             "Capabilities": ["CAPABILITY_NAMED_IAM"],
         }

@@ -12,7 +12,8 @@ from typing import Any
 
 from ops.stack import LocalStack
 from ops.state import CHECKOUT
-from tests.stack.user import User, eventually
+from tests.stack.test_least_privilege import without
+from tests.stack.user import User, eventually, http_call
 
 ROWS = 400_000
 
@@ -42,6 +43,31 @@ def item_of(user: User, job_id: str) -> Any:
             ConsistentRead=True,
         )
         .get("Item")
+    )
+
+
+def configure(stack: LocalStack, values: dict[str, Any]) -> None:
+    """Settings of the embedded AWS itself."""
+    answer = http_call("POST", f"{stack.endpoint_url}/_ministack/config", json.dumps(values).encode())
+    assert sorted(answer.json["applied"]) == sorted(values), answer.body
+
+
+@contextmanager
+def waiting(user: User, body: bytes, **wish: Any) -> Iterator[Any]:
+    """A job that has been handed over, and that no execution has begun with; one does afterwards."""
+    with without(user.stack, "consume", "states:StartExecution"):
+        signed = user.upload(body, **wish)
+        held(user, signed["jobId"])
+        yield signed
+    nudge(user, signed["jobId"])
+
+
+def start(stack: LocalStack, case: str, job_id: str) -> None:
+    """The execution of a job's first run, as a test case of the mocked services has it."""
+    stack.client("stepfunctions").start_execution(
+        stateMachineArn=f"{stack.outputs['StateMachineArn']}#{case}",
+        name=f"{job_id}-1",
+        input=json.dumps({"owner": "_", "jobId": job_id, "run": "1"}),
     )
 
 

@@ -1,6 +1,5 @@
 """The worker as a process of its own: what runs in the container, without one."""
 
-import json
 import os
 import re
 import shutil
@@ -8,16 +7,25 @@ import signal
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from ops.stack import LocalStack
-from tests.stack.heavy import Worker, at_work, executions, held, kill, nudge, slow_table
+from tests.stack.heavy import (
+    Worker,
+    at_work,
+    configure,
+    executions,
+    held,
+    kill,
+    nudge,
+    slow_table,
+    start,
+    waiting,
+)
 from tests.stack.test_least_privilege import without
-from tests.stack.user import User, eventually, http_call
+from tests.stack.user import User, eventually
 from tests.unit.test_template import FARGATE, Stack
 
 KiB = 1024
@@ -34,11 +42,6 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
         yield running
 
 
-def configure(stack: LocalStack, values: dict[str, Any]) -> None:
-    answer = http_call("POST", f"{stack.endpoint_url}/_ministack/config", json.dumps(values).encode())
-    assert sorted(answer.json["applied"]) == sorted(values), answer.body
-
-
 @pytest.fixture
 def user(stack: LocalStack) -> User:
     return User(stack)
@@ -47,16 +50,6 @@ def user(stack: LocalStack) -> User:
 @pytest.fixture
 def worker(stack: LocalStack, tmp_path: Path) -> Worker:
     return Worker(stack, tmp_path)
-
-
-@contextmanager
-def waiting(user: User, body: bytes, **wish: Any) -> Iterator[Any]:
-    """A job that has been handed over, and that no execution has begun with; one does afterwards."""
-    with without(user.stack, "consume", "states:StartExecution"):
-        signed = user.upload(body, **wish)
-        held(user, signed["jobId"])
-        yield signed
-    nudge(user, signed["jobId"])
 
 
 def test_its_exit_status_and_the_ledger_say_how_it_went(user: User, worker: Worker) -> None:
@@ -141,7 +134,7 @@ def test_a_worker_that_is_killed_leaves_no_process_and_its_job_goes_on(user: Use
 
 
 @pytest.fixture
-def on_fargate(stack: LocalStack) -> Iterator[str]:
+def on_fargate(stack: LocalStack) -> Iterator[None]:
     """The state machine as it is under Worker=fargate, where a task's end is whatever a test case says."""
     states, arn = stack.client("stepfunctions"), stack.outputs["StateMachineArn"]
     definition = states.describe_state_machine(stateMachineArn=arn)["definition"]
@@ -163,45 +156,36 @@ def on_fargate(stack: LocalStack) -> Iterator[str]:
         },
     }
     configure(stack, {"stepfunctions._sfn_mock_config": machine})
-    yield arn
+    yield
     configure(stack, {"stepfunctions._sfn_mock_config": {}})
     states.update_state_machine(stateMachineArn=arn, definition=definition)
 
 
-def start(stack: LocalStack, arn: str, case: str, job_id: str) -> None:
-    stack.client("stepfunctions").start_execution(
-        stateMachineArn=f"{arn}#{case}",
-        name=f"{job_id}-1",
-        input=json.dumps({"owner": "_", "jobId": job_id, "run": "1"}),
-    )
-
-
-def test_a_container_that_has_done_its_work_is_followed_by_the_end(
-    user: User, worker: Worker, on_fargate: str
-) -> None:
+@pytest.mark.usefixtures("on_fargate")
+def test_a_container_that_has_done_its_work_is_followed_by_the_end(user: User, worker: Worker) -> None:
     with waiting(user, slow_table(rows=70), filename="table.csv") as signed:
         assert worker.run("_", signed["jobId"], "1")[0] == 0
-        start(user.stack, on_fargate, "Stopped", signed["jobId"])
+        start(user.stack, "Stopped", signed["jobId"])
         job = user.ended(signed["jobId"])
 
     assert (job["status"], job["metadata"]["rows"]) == ("COMPLETED", 70)
     eventually(lambda: executions(user.stack, signed["jobId"]) == {"1": "SUCCEEDED"}, "the execution ended")
 
 
-def test_a_container_that_fails_every_time_ends_the_job(user: User, on_fargate: str) -> None:
+@pytest.mark.usefixtures("on_fargate")
+def test_a_container_that_fails_every_time_ends_the_job(user: User) -> None:
     with waiting(user, bytes(4 * KiB), filename="much.bin") as signed:
-        start(user.stack, on_fargate, "Lost", signed["jobId"])
+        start(user.stack, "Lost", signed["jobId"])
         job = user.ended(signed["jobId"])
 
     assert (job["status"], job["error"]["code"]) == ("FAILED", "worker_lost")
     eventually(lambda: executions(user.stack, signed["jobId"]) == {"1": "FAILED"}, "the execution has failed")
 
 
-def test_a_container_that_says_it_is_done_and_has_left_nothing_is_not_believed(
-    user: User, on_fargate: str
-) -> None:
+@pytest.mark.usefixtures("on_fargate")
+def test_a_container_that_says_it_is_done_and_has_left_nothing_is_not_believed(user: User) -> None:
     with waiting(user, bytes(4 * KiB), filename="much.bin") as signed:
-        start(user.stack, on_fargate, "Stopped", signed["jobId"])
+        start(user.stack, "Stopped", signed["jobId"])
         job = user.ended(signed["jobId"])
 
     assert (job["status"], job["error"]["code"]) == ("FAILED", "worker_lost")

@@ -9,9 +9,21 @@ from typing import Any
 import pytest
 
 from ops.stack import LocalStack
-from tests.stack.heavy import at_work, executions, held, item_of, kill, nudge, process_function, slow_table
+from ops.state import CHECKOUT
+from tests.stack.heavy import (
+    at_work,
+    configure,
+    executions,
+    held,
+    item_of,
+    kill,
+    nudge,
+    process_function,
+    slow_table,
+)
 from tests.stack.test_least_privilege import without
 from tests.stack.user import User, eventually, http_call, subscribed
+from tests.unit.recordings import recording
 
 KiB = 1024
 
@@ -29,11 +41,6 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
 @pytest.fixture
 def user(stack: LocalStack) -> User:
     return User(stack)
-
-
-def configure(stack: LocalStack, values: dict[str, Any]) -> None:
-    answer = http_call("POST", f"{stack.endpoint_url}/_ministack/config", json.dumps(values).encode())
-    assert sorted(answer.json["applied"]) == sorted(values), answer.body
 
 
 def ended_well(user: User, signed: Any, body: bytes) -> Any:
@@ -66,6 +73,20 @@ def test_a_heavy_table_and_heavy_events_get_what_light_ones_get(user: User) -> N
     assert (of_table["metadata"]["rows"], [o["name"] for o in of_table["outputs"]]) == (50, ["sample.json"])
     assert of_events["detectedType"] == "application/json"
     assert {item["pk"]["S"] for item in user.items("EventsTable")} >= {e["id"] for e in entries}
+
+
+def test_sound_and_films_are_heavy_whatever_their_size(user: User) -> None:
+    film = recording("mp4", seconds=2.0)
+    words = (CHECKOUT / "tests" / "files" / "speech" / "harbor.flac").read_bytes()
+
+    of_film = ended_well(user, user.upload(film, filename="film.mp4"), film)
+    of_words = ended_well(user, user.upload(words, filename="words.flac"), words)
+
+    assert {"video.mp4", "poster.jpg"} <= {output["name"] for output in of_film["outputs"]}
+    assert of_film["metadata"]["duration"] == pytest.approx(2.0, abs=0.2)
+    assert {"audio.m4a", "waveform.png", "transcript.txt"} <= {o["name"] for o in of_words["outputs"]}
+    (text,) = (o["key"] for o in of_words["outputs"] if o["name"] == "transcript.txt")
+    assert b"harbor" in user.object(text)
 
 
 def test_a_light_file_starts_no_execution(user: User, stack: LocalStack) -> None:

@@ -17,6 +17,7 @@ from chalicelib.progress import Progress
 from chalicelib.scratch import Place
 from chalicelib.settings import MiB, Settings
 from chalicelib.storage import Original
+from chalicelib.telemetry import log
 
 SPARE = 256 * MiB
 """Of disk, beside the original and as much again for what is made of it."""
@@ -50,11 +51,14 @@ def _make(
     progress: Progress,
 ) -> Result:
     if original.size > settings.worker_limit_bytes:
-        return Result()
+        return _kept(job)
     if REGISTRY.get(file_type.family, other.process) is other.process:
         return _checksum(settings, original, progress)
     wanted = 2 * original.size + SPARE
-    if shutil.disk_usage(place.scratch).free < wanted:
+    disk = shutil.disk_usage(place.scratch)
+    if disk.total < wanted:
+        return _kept(job)
+    if disk.free < wanted:
         raise Unavailable(
             f"The worker has no room for this file: it takes {wanted} bytes of disk.", code="worker_disk_full"
         )
@@ -62,6 +66,12 @@ def _make(
     transfers.download(settings, original, place.original, lambda arrived: progress(arrived / original.size))
     progress.begin("processing", 15, 90)
     return pipeline.process(settings, job, file_type, place, heavy=True, on_progress=progress)
+
+
+def _kept(job: Job) -> Result:
+    """Nothing is made of a file that no worker of this deployment can hold."""
+    log("job.too_large_for_worker", jobId=job.job_id, size=job.size)
+    return Result()
 
 
 def _checksum(settings: Settings, original: Original, progress: Progress) -> Result:

@@ -36,6 +36,9 @@ ENDED = "ended"
 ASIDE = "aside"
 """The job is not this execution's any more."""
 
+TIMED_OUT = ("States.Timeout", "Sandbox.Timedout")
+"""A state's time was up, or a function's."""
+
 TIMEOUT = {"code": "worker_timeout", "message": "Processing took longer than a file is given."}
 
 
@@ -111,7 +114,7 @@ def fetch_transcript(settings: Settings, event: Mapping[str, Any]) -> dict[str, 
 def fail(settings: Settings, event: Mapping[str, Any]) -> dict[str, str]:
     """End the job after a step of it has been tried for the last time."""
     name = event.get("failure", {}).get("Error", "")
-    return _last_step(settings, event, lambda *held: _fail(*held, timed_out=name == "States.Timeout"))
+    return _last_step(settings, event, lambda *held: _fail(*held, timed_out=name in TIMED_OUT))
 
 
 def give_back(settings: Settings, event: Mapping[str, Any]) -> None:

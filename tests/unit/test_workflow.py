@@ -5,6 +5,7 @@ import itertools
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
@@ -215,9 +216,10 @@ def test_a_verdict_stands_when_its_end_is_taken_up_by_fail(flow: Flow, machine: 
     assert flow.job(key).status is Status.COMPLETED
 
 
-def test_a_file_that_has_taken_all_of_its_time_fails_with_that_reason(flow: Flow) -> None:
+@pytest.mark.parametrize("error", ["States.Timeout", "Sandbox.Timedout"])
+def test_a_file_that_has_taken_all_of_its_time_fails_with_that_reason(flow: Flow, error: str) -> None:
     key = handed_over(flow)
-    failure = {"failure": {"Error": "States.Timeout", "Cause": ""}}
+    failure = {"failure": {"Error": error, "Cause": ""}}
 
     assert workflow.fail(flow.settings, event_of(flow, key) | failure) == {"next": "ended"}
     assert flow.job(key).error == workflow.TIMEOUT
@@ -248,7 +250,8 @@ def test_only_what_may_pass_is_tried_again(
 
 
 def test_a_worker_without_room_asks_for_another(flow: Flow, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(heavy, "SPARE", 2**60)
+    disk = SimpleNamespace(total=heavy.SPARE * 4, free=0)
+    monkeypatch.setattr("shutil.disk_usage", lambda _path: disk)
     key = handed_over(flow, TABLE, "table.csv")
 
     with pytest.raises(RetryLater):
@@ -256,6 +259,16 @@ def test_a_worker_without_room_asks_for_another(flow: Flow, monkeypatch: pytest.
     error = flow.job(key).error
     assert error is not None
     assert error["code"] == "worker_disk_full"
+
+
+def test_what_the_whole_disk_could_not_hold_is_kept_as_it_is(
+    flow: Flow, machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(heavy, "SPARE", 2**60)
+    key = handed_over(flow, TABLE, "table.csv")
+    machine.run()
+
+    assert (flow.job(key).status, flow.job(key).outputs) == (Status.COMPLETED, [])
 
 
 def newer_upload(flow: Flow, key: str) -> None:

@@ -292,15 +292,15 @@ def error_of(states: Any, execution: str) -> str:
 
 def errors_of_functions_have_their_names(server: Server) -> bool:
     """As Step Functions sees them, where Retry and Catch go by the name."""
-    function = server.create_function("fails", FAILS)["FunctionArn"]
+    function = server.create_function("fails", FAILS)
     states = server.client("stepfunctions")
     names: list[str] = []
     for die in (False, True):
-        task = {"Type": "Task", "Resource": function, "End": True}
+        task = {"Type": "Task", "Resource": function["FunctionArn"], "End": True}
         machine = states.create_state_machine(
             name=f"fails-{die}",
             definition=json.dumps({"StartAt": "Fails", "States": {"Fails": task}}),
-            roleArn="arn:aws:iam::000000000000:role/machine",
+            roleArn=function["Role"],
         )["stateMachineArn"]
         begun = states.start_execution(stateMachineArn=machine, input=json.dumps({"die": die}))
         names.append(error_of(states, begun["executionArn"]))

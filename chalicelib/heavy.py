@@ -6,6 +6,7 @@ answer is the job's verdict in the ledger.
 
 import hashlib
 import shutil
+from importlib.util import find_spec
 
 from chalicelib import pipeline, scratch, transfers
 from chalicelib.errors import Unavailable
@@ -52,7 +53,7 @@ def _make(
 ) -> Result:
     if original.size > settings.worker_limit_bytes:
         return _kept(job)
-    if REGISTRY.get(file_type.family, other.process) is other.process:
+    if REGISTRY.get(file_type.family, other.process) is other.process or not _has_codecs(file_type):
         return _checksum(settings, original, progress)
     wanted = 2 * original.size + SPARE
     disk = shutil.disk_usage(place.scratch)
@@ -72,6 +73,11 @@ def _kept(job: Job) -> Result:
     """Nothing is made of a file that no worker of this deployment can hold."""
     log("job.too_large_for_worker", jobId=job.job_id, size=job.size)
     return Result()
+
+
+def _has_codecs(file_type: FileType) -> bool:
+    """They are too large for a function's package: where that is the worker, recordings stay as they are."""
+    return file_type.family not in pipeline.HEAVY_FAMILIES or find_spec("av") is not None
 
 
 def _checksum(settings: Settings, original: Original, progress: Progress) -> Result:

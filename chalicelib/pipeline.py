@@ -135,14 +135,19 @@ def go_on(settings: Settings, ledger: Ledger, job: Job) -> None:
     """Have the execution that holds a job be at work on it.
 
     One that has ended, while its job has not, will not come back: it ran out of time, or was stopped. That
-    ends the job; a retry of its owner's is a new run, and so a new execution.
+    ends the job, as its verdict says where there is one already; a retry of its owner's is a new run, and so
+    a new execution.
     """
     if executions.start(settings, job):
         return
     log("job.execution_lost", jobId=job.job_id, run=job.run)
     now = ledger.find(job.owner, job.job_id)
-    if now is not None and now.lease == job.lease and not now.status.ended:
+    if now is None or now.lease != job.lease or now.status.ended:
+        return
+    if now.verdict is None:
         finish(settings, ledger, now, lost(settings, now))
+    else:
+        close(settings, ledger.finish(now, Ending.from_verdict(now.verdict)))
 
 
 def step_aside(settings: Settings, ledger: Ledger, job: Job, superseded: Superseded) -> None:

@@ -187,6 +187,33 @@ def test_an_execution_that_has_ended_without_its_job_ends_it(flow: Flow, machine
     assert flow.object_keys() == [job.key]
 
 
+def test_an_execution_that_has_ended_behind_the_verdict_leaves_a_job_that_ends_as_it_says(
+    flow: Flow, machine: Machine
+) -> None:
+    key = handed_over(flow)
+    workflow.process(flow.settings, event_of(flow, key))
+    machine.stop(executions.name(flow.job(key).job_id, 1))
+
+    flow.let_pass_until_swept()
+    flow.sweep()
+    flow.consume()
+
+    assert flow.job(key).status is Status.COMPLETED
+    assert flow.object_keys() == [flow.job(key).key]
+
+
+def test_a_worker_without_codecs_keeps_recordings_as_they_are(
+    flow: Flow, machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(heavy, "find_spec", lambda _name: None)
+    sound = b"RIFF\x24\x00\x00\x00WAVEfmt " + bytes(100)
+    key = handed_over(flow, sound, "sound.wav")
+    machine.run()
+    job = flow.job(key)
+
+    assert (job.detected_type, job.metadata) == ("audio/wav", {"sha256": hashlib.sha256(sound).hexdigest()})
+
+
 def test_the_lease_outlasts_the_execution_and_then_the_job_is_ended(flow: Flow, machine: Machine) -> None:
     key = handed_over(flow)
     machine.stop(executions.name(flow.job(key).job_id, 1))

@@ -49,6 +49,7 @@ lint: $(INSTALLED) ## check style and types
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
+	@$(BIN)/hadolint worker/Dockerfile
 
 clean: ## delete .venv, build and the data of `make run`
 	@$(PYTHON) -m ops.state clear

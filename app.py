@@ -4,6 +4,7 @@ client ── POST /presign ──▶ presign       signs a URL, writes nothing
 client ── PUT bytes ──────▶ S3 uploads/
 S3 ───────────────────────▶ on_upload     job QUEUED in the ledger, message on the queue
 queue ────────────────────▶ consume       claim → validate → detect → process → finish
+                              └ heavy work: Step Functions → the same stages, one function each
 finish ── SNS ────────────▶ notify        a message for each webhook
 queue ────────────────────▶ deliver       the event goes to the webhook, again and again if need be
 schedule ─────────────────▶ sweep         what still lies under uploads/ is work not done
@@ -33,6 +34,7 @@ from chalicelib import (
     stats,
     sweeper,
     uploads,
+    workflow,
 )
 from chalicelib.api import Call
 from chalicelib.routes import Routes
@@ -193,6 +195,54 @@ def on_incoming(event: S3Event) -> None:
 def consume(event: SQSEvent) -> None:
     """The work on a batch of jobs, side by side."""
     consumer.consume(config, event.to_dict(), deadline.seconds_left(event))
+
+
+# --- Heavy work: the steps of the state machine in infra/template.yaml ------------------------------------
+
+
+@app.lambda_function()
+def validate(event: dict[str, Any], _context: Any) -> dict[str, str]:
+    """Whether the file is one to be worked on."""
+    return workflow.validate(config, event)
+
+
+@app.lambda_function()
+def detect(event: dict[str, Any], _context: Any) -> dict[str, str]:
+    """Whether what the file is may be worked on."""
+    return workflow.detect(config, event)
+
+
+@app.lambda_function()
+def process(event: dict[str, Any], _context: Any) -> dict[str, str]:
+    """What takes its time, where no container does it (see `worker/`)."""
+    return workflow.process(config, event)
+
+
+@app.lambda_function()
+def find_speech(event: dict[str, Any], _context: Any) -> dict[str, Any]:
+    """What Amazon Transcribe is to be asked."""
+    return workflow.find_speech(config, event)
+
+
+@app.lambda_function()
+def fetch_transcript(event: dict[str, Any], _context: Any) -> dict[str, str]:
+    """What Amazon Transcribe has answered."""
+    return workflow.fetch_transcript(config, event)
+
+
+@app.lambda_function()
+def finish(event: dict[str, Any], _context: Any) -> dict[str, str]:
+    """The end of the job, as its verdict says."""
+    return workflow.finish(config, event)
+
+
+@app.lambda_function()
+def fail(event: dict[str, Any], _context: Any) -> dict[str, str]:
+    """The end of a job of which a step has been tried for the last time."""
+    return workflow.fail(config, event)
+
+
+# --- What follows, and what is overdue --------------------------------------------------------------------
 
 
 @app.on_sns_message(topic=config.topic_arn)

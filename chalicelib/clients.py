@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
     from mypy_boto3_sns import SNSClient
     from mypy_boto3_sqs import SQSClient
+    from mypy_boto3_stepfunctions import SFNClient
 
 MAX_CONNECTIONS = 32
 """At least as many as there are threads that share a client, or they wait for each other's connections."""
@@ -78,6 +79,11 @@ def sqs() -> "SQSClient":
 
 def sns() -> "SNSClient":
     client: SNSClient = _client("sns")
+    return client
+
+
+def stepfunctions() -> "SFNClient":
+    client: SFNClient = _client("stepfunctions")
     return client
 
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import Enum, StrEnum
-from typing import Any
+from typing import Any, Self
 
 from chalicelib import items
 
@@ -84,6 +84,8 @@ class Job:
     """When the latest attempt began."""
     finished_at: str | None = None
     expires_at: int | None = None
+    verdict: dict[str, Any] | None = None
+    """How heavy work came out (see `Ending`), from the worker to the step that ends the job."""
 
     @property
     def moved(self) -> bool:
@@ -128,6 +130,26 @@ class Ending:
     metadata: dict[str, Any] = field(default_factory=dict)
     error: dict[str, str] | None = None
 
+    def verdict(self) -> dict[str, Any]:
+        """For the ledger, where it waits for the step that ends the job."""
+        values = {name: getattr(self, field) for field, name in _VERDICT.items()}
+        return {name: value for name, value in values.items() if value is not None}
+
+    @classmethod
+    def from_verdict(cls, verdict: Mapping[str, Any]) -> Self:
+        values = {field: verdict[name] for field, name in _VERDICT.items() if name in verdict}
+        return cls(**values | {"status": Status(verdict["status"])})
+
+
+_VERDICT = {
+    "status": "status",
+    "key": "key",
+    "content_type": "contentType",
+    "detected_type": "detectedType",
+    "outputs": "outputs",
+    "metadata": "metadata",
+    "error": "error",
+}
 
 _SECONDS = len("2026-01-02T03:04:05")
 
@@ -214,6 +236,7 @@ _ATTRIBUTES = {
     "started_at": "startedAt",
     "finished_at": "finishedAt",
     "expires_at": "expiresAt",
+    "verdict": "verdict",
 }
 
 

@@ -21,6 +21,18 @@ A claim carries a lease. Time runs downwards, `L1` and `L2` are lease tokens:
                             claim: leaseUntil < now ───────▶  PROCESSING, lease L2
     finish: lease = L1  ──✗ LeaseLost
                             finish: lease = L2 ────────────▶  COMPLETED
+
+Heavy work goes on in an execution of the state machine, and the lease with it: its token is then the name of
+that execution. A newer upload or a deletion takes the lease away, and every later step of the execution
+loses its condition.
+
+    consumer                execution E                      job
+    claim ────────────────────────────────────────────────▶  PROCESSING, lease L1
+    hand_over: lease = L1 ────────────────────────────────▶  PROCESSING, lease E
+    (starts E)
+                            report: lease = E ─────────────▶  stage, progress
+                            decide: lease = E ─────────────▶  verdict
+                            finish: lease = E ─────────────▶  COMPLETED
 """
 
 import time
@@ -156,6 +168,7 @@ class Ledger:
                 "metadata": ending.metadata,
                 "error": ending.error,
                 "finishedAt": finished_at,
+                "verdict": None,
                 "expiresAt": int(self._clock()) + days * 86_400 if days else None,
             },
             values={":lease": claimed.lease, ":processing": Status.PROCESSING},
@@ -178,6 +191,64 @@ class Ledger:
             values={":lease": claimed.lease, ":processing": Status.PROCESSING},
         )
         return released
+
+    def hand_over(self, claimed: Job, execution: str, seconds: int) -> Job:
+        """PROCESSING ▶ PROCESSING: the lease is the execution's from now on, for so many seconds.
+
+        Raises:
+            LeaseLost: the job is another worker's, or a newer upload's, by now.
+        """
+        return self._hold(
+            claimed.owner,
+            claimed.job_id,
+            claimed.lease or "",
+            {
+                "lease": execution,
+                "leaseUntil": int(self._clock()) + seconds,
+                "stage": "waiting",
+                "error": None,
+            },
+        )
+
+    def report(self, owner: str, job_id: str, lease: str, stage: str, progress: int | None = None) -> Job:
+        """Say how far the holder of a lease has come; the job as it is then.
+
+        Raises:
+            LeaseLost: the job is not its holder's any more.
+        """
+        told = {} if progress is None else {"progress": progress}
+        return self._hold(owner, job_id, lease, {"stage": stage, **told})
+
+    def note(self, held: Job, error: dict[str, str]) -> Job:
+        """Keep what the latest try failed of, should it have been the last one.
+
+        Raises:
+            LeaseLost: the job is not this worker's any more.
+        """
+        return self._hold(held.owner, held.job_id, held.lease or "", {"error": error})
+
+    def decide(self, held: Job, ending: Ending) -> Job:
+        """Keep how the work came out, for the step that ends the job.
+
+        Raises:
+            LeaseLost: the job is not this worker's any more.
+        """
+        return self._hold(held.owner, held.job_id, held.lease or "", {"verdict": ending.verdict()})
+
+    def _hold(self, owner: str, job_id: str, lease: str, assign: dict[str, Any]) -> Job:
+        """Write into a job that is being worked on, for the holder of the lease alone."""
+        job, held = self._update(
+            owner,
+            job_id,
+            condition="lease = :lease AND #status = :processing",
+            assign=assign,
+            values={":lease": lease, ":processing": Status.PROCESSING},
+        )
+        # The SDK repeats a call whose answer was lost: a condition that our own first try broke is a success.
+        taken = assign.get("lease")
+        if job is None or not (held or (taken and job.lease == taken and job.status is Status.PROCESSING)):
+            raise LeaseLost(f"Job {job_id} is no longer this worker's.")
+        return job
 
     def touch(self, seen: Job) -> bool:
         """Mark a job as looked after; False where it has changed since it was read."""
@@ -227,7 +298,9 @@ class Ledger:
                     "run": job.run + 1,
                     "stage": "deleted",
                     **dict.fromkeys(("key", "sourceKey", "filename"), ""),
-                    **dict.fromkeys(("lease", "contentType", "detectedType", "outputs", "metadata", "error")),
+                    **dict.fromkeys(
+                        ("lease", "contentType", "detectedType", "outputs", "metadata", "error", "verdict")
+                    ),
                     "expiresAt": int(self._clock()) + TOMBSTONE_SECONDS,
                 },
                 values={":run": job.run},

@@ -1,4 +1,5 @@
-"""What a process makes once: by the first thread that asks for it, while the others wait.
+"""What a process makes once, of each kind that its arguments name: by the first thread
+that asks for it, while the others wait.
 
 `functools.lru_cache` alone lets each thread that comes meanwhile make one of its own.
 """
@@ -15,7 +16,7 @@ class once(Generic[T]):
     """A decorator, in `lru_cache`'s place."""
 
     def __init__(self, make: Callable[..., T]) -> None:
-        self._make = lru_cache(maxsize=1)(make)
+        self._make = lru_cache(maxsize=None)(make)
         self._making = threading.Lock()
 
     def __call__(self, *arguments: Hashable) -> T:

@@ -8,15 +8,19 @@ The copy is the gate: S3 makes it only of the very content that was opened, so t
 has overtaken does not write its outputs over the newer ones. The open object goes last. Until it is gone, the
 sweep can see that something is unfinished, so that a crash between any two steps loses nothing, not even the
 announcement.
+
+What would take too long here is heavy work: the job goes over to the state machine (`executions`), which runs
+the same stages (`workflow`).
 """
 
 import math
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from chalicelib import events, keys, notifications, outputs, sandbox, scratch, storage
+from chalicelib import events, executions, keys, notifications, outputs, sandbox, scratch, storage
 from chalicelib.errors import LeaseLost, NotFound, NoTurn, Rejected, RetryLater, Superseded, WaybillError
 from chalicelib.filetypes import HEAD_BYTES, OTHER, FileType, detect
 from chalicelib.jobs import Ending, Job, Status
@@ -27,6 +31,9 @@ from chalicelib.scratch import Place
 from chalicelib.settings import Settings
 from chalicelib.storage import Original
 from chalicelib.telemetry import cause, log, owner_hash
+
+HEAVY_FAMILIES = ("audio", "video")
+"""Whatever their size: there are minutes in a small file."""
 
 NO_TURN = 5
 """Seconds after which to come again where there was no room to begin."""
@@ -43,6 +50,14 @@ class Outcome:
     error: dict[str, str] | None = None
 
 
+Work = Callable[[Original, bytes, FileType], Result]
+"""Makes something of an opened original, of which the head has been read and the type is known."""
+
+
+class _Heavy(Exception):
+    """The file is not for this function to work on."""
+
+
 def run(settings: Settings, message: Message, begin_by: float = math.inf) -> None:
     """Work on the job of a message until it has ended, or say why it has not.
 
@@ -56,6 +71,8 @@ def run(settings: Settings, message: Message, begin_by: float = math.inf) -> Non
     claim, job = ledger.claim(message.owner, message.job_id, message.etag)
     if job is None or claim is Claim.SUPERSEDED:
         log("message.moot", jobId=message.job_id, claim=claim)
+    elif claim is Claim.BUSY and executions.holds(job):
+        work(settings, ledger, job, lambda: go_on(settings, ledger, job))
     elif claim is Claim.BUSY:
         raise RetryLater("Another worker is at this job.", after=_seconds_until(job.lease_until))
     elif claim is Claim.ENDED:
@@ -63,32 +80,31 @@ def run(settings: Settings, message: Message, begin_by: float = math.inf) -> Non
     elif claim is Claim.DELETED:
         storage.remove_ended(settings, job.owner, job.job_id)
     else:
-        work(settings, ledger, job, begin_by)
+        work(settings, ledger, job, lambda: end(settings, ledger, job, begin_by))
 
 
-def work(settings: Settings, ledger: Ledger, job: Job, begin_by: float) -> None:
+def work(settings: Settings, ledger: Ledger, job: Job, do: Callable[[], None]) -> None:
     """One attempt at a claimed job."""
     try:
-        end(settings, ledger, job, begin_by)
+        do()
     except Superseded as error:
         step_aside(settings, ledger, job, error)
     except LeaseLost:
         log("job.lease_lost", jobId=job.job_id, run=job.run)
-        _clear_if_deleted(settings, ledger, job)
+        clear_if_deleted(settings, ledger, job.owner, job.job_id)
 
 
 def end(settings: Settings, ledger: Ledger, job: Job, begin_by: float) -> None:
     """Bring a claimed job to its end, which is FAILED where this was the last attempt and it failed.
 
+    Heavy work only begins here; the job is its execution's when this returns.
+
     Raises:
         RetryLater: there was no room to begin, or the attempt failed and there are more to come.
         LeaseLost, Superseded: the job is another worker's, or a newer upload's, by now.
     """
-    processed_here = job.size <= settings.light_limit_bytes
     try:
-        with scratch.place(job.size if processed_here else 0, begin_by) as place:
-            outcome = attempt(settings, job, place, begin_by)
-            finish(settings, ledger, job, outcome, begin_by + sandbox.wall_seconds(settings.decode_seconds))
+        _try(settings, ledger, job, begin_by)
     except (LeaseLost, Superseded):
         raise
     except NoTurn as error:
@@ -96,13 +112,42 @@ def end(settings: Settings, ledger: Ledger, job: Job, begin_by: float) -> None:
         ledger.release(job, tried=False)
         raise RetryLater(error.message, after=NO_TURN) from error
     except Exception as error:
-        reason = _reason(error)
+        reason = reason_of(error)
         log("job.attempt_failed", jobId=job.job_id, attempt=job.attempts, error=cause(error))
         # Without the lease, the job may have ended all the same: the next look at its message will tell.
         held = ledger.release(job, reason)
-        if not held or (_may_pass(error) and job.attempts < settings.max_attempts):
+        if not held or (may_pass(error) and job.attempts < settings.max_attempts):
             raise RetryLater(reason["message"], after=2**job.attempts) from error
-        finish(settings, ledger, job, Outcome(Status.FAILED, _what_is_left(settings, job), error=reason))
+        finish(settings, ledger, job, Outcome(Status.FAILED, what_is_left(settings, job), error=reason))
+
+
+def _try(settings: Settings, ledger: Ledger, job: Job, begin_by: float) -> None:
+    processed_here = job.size <= settings.light_limit_bytes
+    try:
+        with scratch.place(job.size if processed_here else 0, begin_by) as place:
+            outcome = attempt(settings, job, _here(settings, job, place, begin_by))
+            finish(settings, ledger, job, outcome, begin_by + sandbox.wall_seconds(settings.decode_seconds))
+    except _Heavy:
+        go_on(settings, ledger, executions.hand_over(settings, ledger, job))
+
+
+def go_on(settings: Settings, ledger: Ledger, job: Job) -> None:
+    """Have the execution that holds a job be at work on it.
+
+    One that has ended, while its job has not, will not come back: it ran out of time, or was stopped. That
+    ends the job, as its verdict says where there is one already; a retry of its owner's is a new run, and so
+    a new execution.
+    """
+    if executions.start(settings, job):
+        return
+    log("job.execution_lost", jobId=job.job_id, run=job.run)
+    now = ledger.find(job.owner, job.job_id)
+    if now is None or now.lease != job.lease or now.status.ended:
+        return
+    if now.verdict is None:
+        finish(settings, ledger, now, lost(settings, now))
+    else:
+        close(settings, ledger.finish(now, Ending.from_verdict(now.verdict)))
 
 
 def step_aside(settings: Settings, ledger: Ledger, job: Job, superseded: Superseded) -> None:
@@ -117,23 +162,20 @@ def step_aside(settings: Settings, ledger: Ledger, job: Job, superseded: Superse
         ledger.release(job)
         return
     with suppress(LeaseLost):
-        finish(settings, ledger, job, Outcome(Status.FAILED, None, error=_reason(superseded)))
+        finish(settings, ledger, job, Outcome(Status.FAILED, None, error=reason_of(superseded)))
 
 
-def _clear_if_deleted(settings: Settings, ledger: Ledger, lost: Job) -> None:
+def clear_if_deleted(settings: Settings, ledger: Ledger, owner: str, job_id: str) -> None:
     """What was written after the job's deletion had cleared up goes as well."""
-    job = ledger.find(lost.owner, lost.job_id)
+    job = ledger.find(owner, job_id)
     if job is not None and job.status is Status.DELETED:
-        storage.remove_ended(settings, lost.owner, lost.job_id)
+        storage.remove_ended(settings, owner, job_id)
 
 
-def attempt(settings: Settings, job: Job, place: Place, begin_by: float) -> Outcome:
-    """Validate, detect, process: everything that may fail on account of the file itself.
-
-    The original is read once. What is made of it lies in `place`, until the job has ended.
-    """
+def attempt(settings: Settings, job: Job, work: Work) -> Outcome:
+    """Validate, detect, process: everything that may fail on account of the file itself."""
     if job.attempts > settings.max_attempts:
-        return _exhausted(settings, job)
+        return lost(settings, job)
     original: Original | None = None
     file_type: FileType | None = None
     try:
@@ -142,28 +184,43 @@ def attempt(settings: Settings, job: Job, place: Place, begin_by: float) -> Outc
         head = original.body.read(HEAD_BYTES)
         file_type = detect(head, job.filename)
         admit(settings, file_type)
-        if original.size > settings.light_limit_bytes:
-            return Outcome(Status.COMPLETED, original, FileType(OTHER.family, file_type.media_type))
-        place.receive(head, original.body)
-        return Outcome(
-            Status.COMPLETED, original, file_type, process(settings, job, file_type, place, begin_by)
-        )
+        return Outcome(Status.COMPLETED, original, file_type, work(original, head, file_type))
     except Rejected as error:
-        return Outcome(Status.REJECTED, original, file_type, error=_reason(error))
+        return Outcome(Status.REJECTED, original, file_type, error=reason_of(error))
     except NotFound as error:
-        return Outcome(Status.FAILED, original, error=_reason(error))
+        return Outcome(Status.FAILED, original, error=reason_of(error))
     finally:
         if original is not None:
             original.body.close()
 
 
-def _exhausted(settings: Settings, job: Job) -> Outcome:
+def _here(settings: Settings, job: Job, place: Place, begin_by: float) -> Work:
+    """Light work. The original is read once; what is made of it lies in `place`, until the job has ended."""
+
+    def work(original: Original, head: bytes, file_type: FileType) -> Result:
+        if is_heavy(settings, original, file_type):
+            if settings.state_machine_arn:
+                raise _Heavy
+            file_type = FileType(OTHER.family, file_type.media_type)
+        if original.size > settings.light_limit_bytes:
+            return Result()
+        place.receive(head, original.body)
+        return process(settings, job, file_type, place, begin_by)
+
+    return work
+
+
+def is_heavy(settings: Settings, original: Original, file_type: FileType) -> bool:
+    return file_type.family in HEAVY_FAMILIES or original.size > settings.light_limit_bytes
+
+
+def lost(settings: Settings, job: Job) -> Outcome:
     """The last attempt never came to its end: its worker was lost."""
-    lost = {"code": "worker_lost", "message": "Processing was cut off every time it was tried."}
-    return Outcome(Status.FAILED, _what_is_left(settings, job), error=job.error or lost)
+    reason = {"code": "worker_lost", "message": "Processing was cut off every time it was tried."}
+    return Outcome(Status.FAILED, what_is_left(settings, job), error=job.error or reason)
 
 
-def _what_is_left(settings: Settings, job: Job) -> Original | None:
+def what_is_left(settings: Settings, job: Job) -> Original | None:
     try:
         original = storage.open_original(settings, job)
     except NotFound:
@@ -209,8 +266,17 @@ def admit(settings: Settings, file_type: FileType) -> None:
             )
 
 
-def process(settings: Settings, job: Job, file_type: FileType, place: Place, begin_by: float) -> Result:
-    """Have the family's processor make what it makes of the file.
+def process(
+    settings: Settings,
+    job: Job,
+    file_type: FileType,
+    place: Place,
+    begin_by: float = math.inf,
+    *,
+    heavy: bool = False,
+    on_progress: Callable[[float], None] | None = None,
+) -> Result:
+    """Have the family's processor make what it makes of the file; heavy work has limits of its own.
 
     Raises:
         Rejected: the processor does not accept the file.
@@ -224,12 +290,21 @@ def process(settings: Settings, job: Job, file_type: FileType, place: Place, beg
             job.filename,
             file_type.media_type,
             place.scratch,
-            Caps(settings.max_events, settings.max_rows, settings.max_pixels, settings.max_pages),
+            Caps(
+                settings.max_events,
+                settings.max_rows,
+                settings.max_pixels,
+                settings.max_pages,
+                settings.max_duration_seconds,
+                settings.max_transcript_seconds,
+            ),
+            "none" if settings.transcriber == "amazon" else settings.transcriber,
         ),
         owner=job.owner,
-        cpu_seconds=settings.decode_seconds,
-        memory_bytes=settings.decode_memory_bytes,
+        cpu_seconds=settings.heavy_decode_seconds if heavy else settings.decode_seconds,
+        memory_bytes=settings.heavy_memory_bytes if heavy else settings.decode_memory_bytes,
         begin_by=begin_by,
+        on_progress=on_progress,
     )
 
 
@@ -239,6 +314,15 @@ def finish(settings: Settings, ledger: Ledger, job: Job, outcome: Outcome, stop_
     Raises:
         LeaseLost, Superseded: the job is another worker's, or a newer upload's, by now.
     """
+    close(settings, ledger.finish(job, store(settings, job, outcome, stop_by)))
+
+
+def store(settings: Settings, job: Job, outcome: Outcome, stop_by: float = math.inf) -> Ending:
+    """The original to its final prefix, then what was made of it; what the ledger is to hold of both.
+
+    Raises:
+        Superseded: a newer upload has taken the original's place.
+    """
     key = job.key
     if outcome.original is not None:
         key = storage.final_key(_final_prefix(settings, outcome.status), job)
@@ -247,19 +331,15 @@ def finish(settings: Settings, ledger: Ledger, job: Job, outcome: Outcome, stop_
     if outcome.result.events:
         references = {output["name"]: output["key"] for output in made}
         events.store(settings, job, outcome.result.events, references, stop_by)
-    ended = ledger.finish(
-        job,
-        Ending(
-            status=outcome.status,
-            key=key,
-            content_type=outcome.original.content_type if outcome.original else None,
-            detected_type=outcome.file_type.media_type if outcome.file_type else None,
-            outputs=made,
-            metadata=outcome.result.metadata,
-            error=outcome.error,
-        ),
+    return Ending(
+        status=outcome.status,
+        key=key,
+        content_type=outcome.original.content_type if outcome.original else None,
+        detected_type=outcome.file_type.media_type if outcome.file_type else None,
+        outputs=made,
+        metadata=outcome.result.metadata,
+        error=outcome.error,
     )
-    close(settings, ended)
 
 
 def close(settings: Settings, ended: Job) -> None:
@@ -291,14 +371,14 @@ def _final_prefix(settings: Settings, status: Status) -> str:
     }[status]
 
 
-def _reason(error: Exception) -> dict[str, str]:
+def reason_of(error: Exception) -> dict[str, str]:
     """What a job says of its failure: our own errors in their words, others without their insides."""
     if isinstance(error, WaybillError):
         return {"code": error.code, "message": error.message}
     return {"code": "processing_failed", "message": "Something failed on our side while processing the file."}
 
 
-def _may_pass(error: Exception) -> bool:
+def may_pass(error: Exception) -> bool:
     return error.retryable if isinstance(error, WaybillError) else True
 
 

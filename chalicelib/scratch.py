@@ -22,6 +22,8 @@ PREFIX = "waybill-job-"
 ROOM = 120 * MiB
 """For originals; what is made of them may take three times as much again. Lambda has 512 MiB by default."""
 
+LARGE_PREFIX = "waybill-large-"
+
 LEFT_BEHIND = 3600
 """Seconds after which a directory is nobody's any more: no job takes as long."""
 
@@ -54,7 +56,21 @@ def place(size: int, begin_by: float = math.inf) -> Iterator[Place]:
     Raises:
         NoTurn: there was none until `begin_by`, a moment of `time.monotonic()`.
     """
-    with _room().hold(size, begin_by), TemporaryDirectory(prefix=PREFIX, ignore_cleanup_errors=True) as made:
+    with _room().hold(size, begin_by), _directory(PREFIX) as place:
+        yield place
+
+
+@contextmanager
+def large_place(left_behind: int) -> Iterator[Place]:
+    """A directory for an original of any size; others that are older than so many seconds are nobody's."""
+    remove_leftovers(LARGE_PREFIX, left_behind)
+    with _directory(LARGE_PREFIX) as place:
+        yield place
+
+
+@contextmanager
+def _directory(prefix: str) -> Iterator[Place]:
+    with TemporaryDirectory(prefix=prefix, ignore_cleanup_errors=True) as made:
         scratch = Path(made, "scratch")
         scratch.mkdir()
         yield Place(Path(made, "original"), scratch)
@@ -66,11 +82,11 @@ def _room() -> Budget:
     return Budget(ROOM)
 
 
-def remove_leftovers() -> None:
+def remove_leftovers(prefix: str = PREFIX, left_behind: int = LEFT_BEHIND) -> None:
     """Delete what processes have left behind that were killed."""
-    for path in Path(tempfile.gettempdir()).glob(PREFIX + "*"):
+    for path in Path(tempfile.gettempdir()).glob(prefix + "*"):
         with suppress(OSError):
             found = path.lstat()
             ours = stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid()
-            if ours and time.time() - found.st_mtime > LEFT_BEHIND:
+            if ours and time.time() - found.st_mtime > left_behind:
                 shutil.rmtree(path)

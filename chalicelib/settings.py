@@ -37,6 +37,7 @@ _TYPES = re.compile(rf"{_TYPE}(?: *, *{_TYPE})*")
 _LANGUAGE = re.compile(r"[a-z]{2,3}-[A-Z]{2}")  # Amazon Transcribe Developer Guide, "Supported languages"
 _LOOPBACK = re.compile(r"https?://(?:localhost|127(?:\.[0-9]{1,3}){3}|\[::1\])(?::[0-9]{1,5})?(?:/.*)?")
 _PRINTABLE = re.compile(r"[\x21-\x7e]{1,512}")
+_STATE_MACHINE = re.compile(r"arn:[a-z-]+:states:[a-z0-9-]+:[0-9]{12}:stateMachine:[A-Za-z0-9_-]{1,80}")
 _TOPIC = re.compile(r"arn:[a-z-]+:sns:[a-z0-9-]+:[0-9]{12}:[A-Za-z0-9_-]{1,256}")
 
 _PREFIX_SETTINGS = (
@@ -96,6 +97,8 @@ class Settings:
     deliveries_queue_url: str
     deliveries_dead_letter_queue_url: str
     topic_arn: str
+    state_machine_arn: str | None
+    """What does heavy work; where there is none, large files are kept as they are."""
     region: str
     endpoint_url: str | None
     public_url: str | None
@@ -111,11 +114,18 @@ class Settings:
     allowed_families: tuple[str, ...]
     """Of what files are by their bytes; empty allows all."""
     light_limit_bytes: int
-    """Above this size the original is not processed here."""
+    """Above this size the original is heavy work."""
+    worker_limit_bytes: int
+    """Above this size the original is kept as it is: it would not fit the worker's disk."""
+    workflow_seconds: int
+    """How long heavy work may take, from its start to its end: the state machine's own timeout."""
     decode_seconds: int
     """Of CPU, for one file."""
     decode_memory_bytes: int
     """Of address space, for the process that decodes."""
+    heavy_decode_seconds: int
+    """Of CPU, for one file that is too heavy for a function: a film, or what is large."""
+    heavy_memory_bytes: int
     lease_seconds: int
     max_attempts: int
     sweep_after_seconds: int
@@ -129,6 +139,8 @@ class Settings:
     """Of an image, or of one frame of it."""
     max_pages: int
     """Of a PDF."""
+    max_duration_seconds: int
+    """Of sound or of a film."""
     transcriber: str
     """One of `TRANSCRIBERS`."""
     transcribe_language: str | None
@@ -141,7 +153,16 @@ class Settings:
     """What lies between one attempt to deliver an event and the next."""
 
     @classmethod
-    def from_env(cls, env: Mapping[str, str]) -> "Settings":
+    def for_worker(cls, env: Mapping[str, str]) -> "Settings":
+        """Of a process that answers nobody: it is told of no tokens, and would believe none.
+
+        Raises:
+            SettingsError: as `from_env`.
+        """
+        return cls.from_env(env, serves=False)
+
+    @classmethod
+    def from_env(cls, env: Mapping[str, str], *, serves: bool = True) -> "Settings":
         """Read and check all of it.
 
         Raises:
@@ -165,18 +186,25 @@ class Settings:
                 "DELIVERIES_DEAD_LETTER_QUEUE_URL", _QUEUE, _QUEUE_KIND
             ),
             topic_arn=read.text("TOPIC_ARN", _TOPIC, "the ARN of an SNS topic"),
+            state_machine_arn=read.optional(
+                "STATE_MACHINE_ARN", _STATE_MACHINE, "the ARN of a Step Functions state machine"
+            ),
             region=read.region(),
             endpoint_url=read.endpoint(),
             public_url=read.optional("PUBLIC_URL", _URL, "the http(s) URL that clients call the API by"),
-            auth_mode=(auth_mode := read.choice("AUTH_MODE", ("none", "jwt"))),
-            tokens=read.tokens() if auth_mode == "jwt" else None,
+            auth_mode=(auth_mode := read.choice("AUTH_MODE", ("none", "jwt")) if serves else "jwt"),
+            tokens=read.tokens() if serves and auth_mode == "jwt" else None,
             expires_in=read.number("EXPIRES_IN", 900, 1, 604_800),
             max_upload_bytes=read.number("MAX_UPLOAD_BYTES", 5 * GiB, 1, 5 * TiB),
             allowed_types=read.types("ALLOWED_TYPES"),
             allowed_families=read.families("ALLOWED_FAMILIES"),
             light_limit_bytes=read.number("LIGHT_LIMIT_BYTES", 64 * MiB, 1, 512 * MiB),
+            worker_limit_bytes=read.number("WORKER_LIMIT_BYTES", 20 * GiB, 1, 5 * TiB),
+            workflow_seconds=read.number("WORKFLOW_SECONDS", 21_600, 60, 604_800),
             decode_seconds=read.number("DECODE_SECONDS", 10, 1, 600),
             decode_memory_bytes=read.number("DECODE_MEMORY_BYTES", GiB, 512 * MiB, 64 * GiB),
+            heavy_decode_seconds=read.number("HEAVY_DECODE_SECONDS", 3_600, 1, 86_400),
+            heavy_memory_bytes=read.number("HEAVY_MEMORY_BYTES", 3 * GiB, GiB, 64 * GiB),
             lease_seconds=read.number("LEASE_SECONDS", 90, 5, 86_400),
             max_attempts=read.number("MAX_ATTEMPTS", 5, 1, 100),
             sweep_after_seconds=read.number("SWEEP_AFTER_SECONDS", 900, 1, 86_400),
@@ -185,6 +213,7 @@ class Settings:
             max_rows=read.number("MAX_ROWS", 5_000_000, 1, 1_000_000_000),
             max_pixels=read.number("MAX_PIXELS", 100_000_000, 1, 2_000_000_000),
             max_pages=read.number("MAX_PAGES", 10_000, 1, 1_000_000),
+            max_duration_seconds=read.number("MAX_DURATION_SECONDS", 4 * 3_600, 1, 7 * 86_400),
             transcriber=read.choice("TRANSCRIBER", TRANSCRIBERS, "pocketsphinx"),
             transcribe_language=read.optional("TRANSCRIBE_LANGUAGE", _LANGUAGE, "a language such as en-US"),
             max_transcript_seconds=read.number("MAX_TRANSCRIPT_SECONDS", 3_600, 1, 86_400),

@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 from datetime import datetime
 from io import SEEK_END, BytesIO
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from chalicelib import clients, keys
 from chalicelib.errors import NotFound, Superseded, Unavailable
@@ -23,6 +23,11 @@ WHOLE_COPY = 256 * MiB
 would have made one of gigabytes."""
 COPY_PART = 128 * MiB
 COPIES_AT_ONCE = 8
+
+WHOLE_OUTPUT = 64 * MiB
+"""Larger outputs are sent in parts, side by side."""
+OUTPUT_PART = 16 * MiB
+OUTPUT_PARTS_AT_ONCE = 4
 
 METADATA_LIMIT = 2048
 """Bytes of an object's metadata, names and values (Amazon S3 User Guide, "Working with object metadata")."""
@@ -229,7 +234,24 @@ def put_output(settings: Settings, job: Job, output: Output) -> dict[str, Any]:
     with BytesIO(output.body) if isinstance(output.body, bytes) else open_plain(output.body) as body:
         size = body.seek(0, SEEK_END)
         body.seek(0)
-        clients.s3().put_object(
-            Bucket=settings.bucket, Key=key, Body=body, ContentLength=size, ContentType=output.content_type
-        )
+        if size > WHOLE_OUTPUT:
+            _put_in_parts(settings, key, body, output.content_type)
+        else:
+            clients.s3().put_object(
+                Bucket=settings.bucket,
+                Key=key,
+                Body=body,
+                ContentLength=size,
+                ContentType=output.content_type,
+            )
     return {"name": output.name, "contentType": output.content_type, "size": size, "key": key}
+
+
+def _put_in_parts(settings: Settings, key: str, body: BinaryIO, content_type: str) -> None:
+    from s3transfer.manager import TransferConfig, TransferManager
+
+    config = TransferConfig(
+        multipart_threshold=1, multipart_chunksize=OUTPUT_PART, max_request_concurrency=OUTPUT_PARTS_AT_ONCE
+    )
+    with TransferManager(clients.s3(), config) as transfers:
+        transfers.upload(body, settings.bucket, key, extra_args={"ContentType": content_type}).result()

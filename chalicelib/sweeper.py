@@ -6,6 +6,8 @@ too long is looked up in the ledger and pushed on:
     no job, or of other content   ▶ entered and queued
     QUEUED, long untouched        ▶ queued again
     PROCESSING, lease run out     ▶ queued again; with its tries used up, the consumer ends it
+    PROCESSING by an execution,
+    long untouched                ▶ queued again; the consumer looks whether there is such an execution
     ended before it was uploaded,
     or without its file           ▶ opened again
     ended                         ▶ announced again, and the object deleted
@@ -21,7 +23,7 @@ from datetime import datetime
 from functools import partial
 from typing import Any
 
-from chalicelib import clients, intake, keys, messages, pipeline, storage
+from chalicelib import clients, executions, intake, keys, messages, pipeline, storage
 from chalicelib.jobs import Job, Order, Status, Upload, order, timestamp
 from chalicelib.ledger import Ledger, open_ledger
 from chalicelib.settings import Settings
@@ -89,7 +91,8 @@ def _push_on(settings: Settings, ledger: Ledger, listed: Mapping[str, Any]) -> s
 
 
 def _push_on_open(settings: Settings, ledger: Ledger, job: Job) -> str:
-    if job.status is Status.PROCESSING and job.lease_until > time.time():
+    held = job.status is Status.PROCESSING and job.lease_until > time.time()
+    if held and not executions.holds(job):
         return "in_work"
     if _age(job.updated_at) < settings.sweep_after_seconds:
         return "waiting"

@@ -72,6 +72,7 @@ class Resources:
     deliveries_queue: str
     deliveries_dead_letter_queue: str
     topic: str
+    state_machine: str
     prefixes: Prefixes = field(default_factory=Prefixes)
 
     @classmethod
@@ -98,6 +99,7 @@ class Resources:
             deliveries_queue=outputs["DeliveriesQueueUrl"].rsplit("/", 1)[-1],
             deliveries_dead_letter_queue=outputs["DeliveriesDeadLetterQueueUrl"].rsplit("/", 1)[-1],
             topic=topic,
+            state_machine=outputs["StateMachineArn"].rsplit(":", 1)[-1],
             prefixes=prefixes or Prefixes(),
         )
 
@@ -124,6 +126,8 @@ class Place(Enum):
     DELIVERIES_QUEUE = ("sqs", "{r.deliveries_queue}")
     DELIVERIES_DEAD_LETTER_QUEUE = ("sqs", "{r.deliveries_dead_letter_queue}")
     TOPIC = ("sns", "{r.topic}")
+    STATE_MACHINE = ("states", "stateMachine:{r.state_machine}")
+    EXECUTIONS = ("states", "execution:{r.state_machine}:*")
 
     @property
     def service(self) -> str:
@@ -156,6 +160,22 @@ class Grant:
 
 OPEN = (Place.UPLOADS, Place.INCOMING)
 ENDED = (Place.PROCESSED, Place.REJECTED, Place.FAILED)
+
+VERDICT = (
+    Grant("AdvanceJobs", "GetItem UpdateItem", (Place.JOBS,)),
+    Grant("TellMissingFromForbidden", "ListBucket", (Place.BUCKET,)),
+    Grant("ReadFiles", "GetObject GetObjectTagging", (*OPEN, *ENDED)),
+    Grant("WriteResults", "PutObject PutObjectTagging AbortMultipartUpload", ENDED),
+    Grant("RemoveDeleted", "DeleteObject", ENDED),
+)
+"""A step of the state machine that may come to a verdict, and then stores what belongs to it."""
+
+END = (
+    *(grant for grant in VERDICT if grant.sid != "RemoveDeleted"),
+    Grant("RemoveMovedAndDeleted", "DeleteObject", (*OPEN, *ENDED)),
+    Grant("AnnounceEnds", "Publish", (Place.TOPIC,)),
+)
+"""A step that ends a job."""
 
 GRANTS: Mapping[str, tuple[Grant, ...]] = {
     "api_handler": (
@@ -195,7 +215,26 @@ GRANTS: Mapping[str, tuple[Grant, ...]] = {
         Grant("WriteResults", "PutObject PutObjectTagging AbortMultipartUpload", ENDED),
         Grant("RemoveMovedAndDeleted", "DeleteObject", (*OPEN, *ENDED)),
         Grant("AnnounceEnds", "Publish", (Place.TOPIC,)),
+        Grant("HandHeavyWorkOver", "StartExecution", (Place.STATE_MACHINE,)),
+        Grant("LookForExecutions", "DescribeExecution", (Place.EXECUTIONS,)),
     ),
+    "validate": VERDICT,
+    "detect": VERDICT,
+    "process": (*VERDICT, Grant("StoreEvents", "PutItem", (Place.EVENTS,))),
+    "find_speech": (
+        Grant("AdvanceJobs", "GetItem UpdateItem", (Place.JOBS,)),
+        Grant("TellMissingFromForbidden", "ListBucket", (Place.BUCKET,)),
+        Grant("RemoveDeleted", "DeleteObject", ENDED),
+    ),
+    "fetch_transcript": (
+        Grant("AdvanceJobs", "GetItem UpdateItem", (Place.JOBS,)),
+        Grant("TellMissingFromForbidden", "ListBucket", (Place.BUCKET,)),
+        Grant("ReadAnswers", "GetObject", (Place.PROCESSED,)),
+        Grant("WriteTranscripts", "PutObject", (Place.PROCESSED,)),
+        Grant("RemoveAnswersAndDeleted", "DeleteObject", ENDED),
+    ),
+    "finish": END,
+    "fail": END,
     "notify": (
         Grant("FindWebhooks", "Query", (Place.WEBHOOKS,)),
         Grant("QueueDeliveries", "SendMessage", (Place.DELIVERIES_QUEUE,)),

@@ -25,6 +25,8 @@ FROM_OUTPUTS = {
     "DELIVERIES_QUEUE_URL": "DeliveriesQueueUrl",
     "DELIVERIES_DEAD_LETTER_QUEUE_URL": "DeliveriesDeadLetterQueueUrl",
     "TOPIC_ARN": "TopicArn",
+    "STATE_MACHINE_ARN": "StateMachineArn",
+    "TRANSCRIBER": "Transcriber",
 }
 # In .chalice/config.json for a plain `chalice local`; here every process has its own identity.
 STATIC_KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")

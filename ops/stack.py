@@ -205,7 +205,13 @@ class LocalStack:
             "Parameters": [
                 {"ParameterKey": "Stage", "ParameterValue": STAGE},
                 {"ParameterKey": "RequireTls", "ParameterValue": "false"},
+                {"ParameterKey": "Worker", "ParameterValue": "lambda"},
+                {
+                    "ParameterKey": "Transcriber",
+                    "ParameterValue": self._variables.get("TRANSCRIBER") or "pocketsphinx",
+                },
             ],
+            "Capabilities": ["CAPABILITY_NAMED_IAM"],
         }
         try:
             done = _request_stack(cloudformation, request)

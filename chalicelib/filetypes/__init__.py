@@ -31,12 +31,13 @@ _FAMILIES = {
     "data": ("application/json", "application/x-ndjson", "text/csv", "text/tab-separated-values"),
     "text": ("text/plain", "text/markdown", "text/html", "text/xml", "image/svg+xml"),
     "audio": (
-        *("audio/aac", "audio/aiff", "audio/flac", "audio/mp4", "audio/mpeg", "audio/ogg", "audio/wav"),
-        *("audio/webm", "audio/x-matroska"),
+        *("audio/3gpp", "audio/aac", "audio/aiff", "audio/amr", "audio/basic", "audio/flac", "audio/mp4"),
+        *("audio/mpeg", "audio/ogg", "audio/wav", "audio/webm", "audio/x-caf", "audio/x-matroska"),
     ),
     "video": (
         *("video/3gpp", "video/3gpp2", "video/mp2t", "video/mp4", "video/mpeg", "video/ogg"),
-        *("video/quicktime", "video/webm", "video/x-matroska", "video/x-msvideo"),
+        *("video/quicktime", "video/webm", "video/x-flv", "video/x-matroska", "video/x-msvideo"),
+        "application/vnd.ms-asf",
     ),
 }
 _FAMILY_OF = {media_type: family for family, members in _FAMILIES.items() for media_type in members}

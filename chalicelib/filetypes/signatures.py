@@ -43,6 +43,8 @@ _SIGNATURES: tuple[tuple[int, bytes, str], ...] = (
     (0, b"MThd\x00\x00\x00\x06", "audio/midi"),
     (0, b".snd\x00\x00", "audio/basic"),
     (0, b"caff\x00\x01", "audio/x-caf"),
+    (0, b"#!AMR\n", "audio/amr"),
+    (0, b"#!AMR-WB\n", "audio/amr"),
     (0, b"FLV\x01", "video/x-flv"),
     (0, b"\x30\x26\xb2\x75\x8e\x66\xcf\x11\xa6\xd9\x00\xaa\x00\x62\xce\x6c", "application/vnd.ms-asf"),
     (0, b"\x00\x00\x01\xba", "video/mpeg"),
@@ -175,8 +177,32 @@ _BRANDS = {
 }
 
 
+_SOUND_ONLY = {"video/mp4": "audio/mp4", "video/3gpp": "audio/3gpp"}
+_HANDLER = re.compile(rb"hdlr.{8}(soun|vide)", re.DOTALL)
+
+
 def _iso_base_media(head: bytes) -> str:
-    """By the brands in the `ftyp` box (ISO/IEC 14496-12, section 4.3)."""
+    """By the brands, and where the description of all tracks lies within the head, by what these are."""
+    found = _by_brands(head)
+    return _SOUND_ONLY.get(found, found) if _has_sound_alone(head) else found
+
+
+def _has_sound_alone(head: bytes) -> bool:
+    """By the handlers of all tracks (ISO/IEC 14496-12, section 8.4.3); no, where not all of them are here."""
+    at = 0
+    for _ in range(MAX_ENTRIES):
+        size, kind = int.from_bytes(head[at : at + 4]), head[at + 4 : at + 8]
+        if kind == b"moov":
+            whole = size >= 8 and at + size <= len(head)
+            return whole and set(_HANDLER.findall(head, at, at + size)) == {b"soun"}
+        if size < 8:  # until the end of the file, or of 64 bits, as only what holds the samples is
+            break
+        at += size
+    return False
+
+
+def _by_brands(head: bytes) -> str:
+    """In the `ftyp` box (ISO/IEC 14496-12, section 4.3)."""
     major = _brand(head[8:12])
     end = min(int.from_bytes(head[:4]), 16 + 4 * MAX_BRANDS, len(head))
     compatible = [_brand(head[at : at + 4]) for at in range(16, end, 4)]

@@ -1,6 +1,6 @@
 """The processors, one module a family: bytes in, outputs and metadata out. None of them talks to AWS."""
 
-from chalicelib.processors import data, image, other, pdf, text
+from chalicelib.processors import data, image, other, pdf, recording, text
 from chalicelib.processors.base import Caps, Event, Output, Processor, Result, Source
 
 __all__ = ["REGISTRY", "Caps", "Event", "Output", "Processor", "Result", "Source"]
@@ -11,8 +11,7 @@ REGISTRY: dict[str, Processor] = {
     "data": data.process,
     "text": text.process,
     "other": other.process,
-    # Sound and films are kept as they are.
-    "audio": other.process,
-    "video": other.process,
+    "audio": recording.process,
+    "video": recording.process,
 }
 """Family, as `filetypes` names it → what processes it."""

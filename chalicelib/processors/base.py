@@ -15,6 +15,14 @@ class Caps:
     pixels: int
     """Of one frame, before anything is decoded."""
     pages: int
+    seconds: int = 4 * 3600
+    """Of sound or of a film."""
+    transcript_seconds: int = 3600
+    """Of sound, how much is listened to for what is said."""
+
+
+def _unheard(_: float) -> None:
+    """Nobody has asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +35,10 @@ class Source:
     scratch: Path
     """A directory for what is made of it, empty at first; all of it is deleted when the job has ended."""
     caps: Caps
+    transcriber: str = "none"
+    """What turns speech into text, where that is wanted: `pocketsphinx`, or `none`."""
+    report: Callable[[float], None] = _unheard
+    """Says how much of the work is done, from 0 to 1. It may be called as often as is easy."""
 
     def read(self) -> bytes:
         """All of it, for who cannot work on a file piece by piece."""

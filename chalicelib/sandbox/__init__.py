@@ -12,13 +12,16 @@ were it a program that waits, gets none of this one's. No `multiprocessing`, who
     Popen, one end of a socket as its input ──────▶ limits itself, imports the processors
                                            ◀────── ready
     one request: where the original lies   ──────▶ process(source)
+                                           ◀────── progress, any number of times
                                            ◀────── result | rejected | out of memory | failed
     one more …, or the end of the socket   ──────▶ ends
 
-`pool` finds a `child` for the file, `task` is what the child is asked, and `answer` checks what it says.
+`pool` finds a `child` for the file, `task` is what the child is asked, and `answer` and `progress` check what
+it says.
 """
 
 import math
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -33,10 +36,12 @@ def run(
     cpu_seconds: int,
     memory_bytes: int,
     begin_by: float = math.inf,
+    on_progress: Callable[[float], None] | None = None,
 ) -> "Result":
     """What the processor of a family makes of a file; outputs and events lie beside its scratch directory.
 
-    `begin_by` is a moment of `time.monotonic()`.
+    `begin_by` is a moment of `time.monotonic()`. `on_progress` is told the part that is done, from 0 to 1,
+    now and then and never a smaller one; what it raises ends the work.
 
     Raises:
         Rejected: by the processor.
@@ -53,6 +58,7 @@ def run(
         cpu_seconds=cpu_seconds,
         wall_seconds=wall_seconds(cpu_seconds),
         begin_by=begin_by,
+        on_progress=on_progress,
     )
 
 

@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from typing import Any
 from chalicelib.errors import DecodeFailed, DecodeStalled, Unavailable
 from chalicelib.sandbox import frames
 from chalicelib.sandbox.failures import DEADLY, LARGE, SLOW
+from chalicelib.sandbox.reports import PROGRESS
 
 MAX_ANSWER_BYTES = 1024 * 1024
 
@@ -53,18 +54,36 @@ class Child:
     def is_alive(self) -> bool:
         return self._process.poll() is None
 
-    def work(self, request: Mapping[str, Any], stop_at: float) -> dict[str, Any]:
-        """Its answer to a request.
+    def work(
+        self,
+        request: Mapping[str, Any],
+        stop_at: float,
+        on_progress: Callable[[Mapping[str, Any]], None] = lambda _: None,
+    ) -> dict[str, Any]:
+        """Its answer to a request; what it says of its progress meanwhile goes to `on_progress`.
 
         Raises:
             DecodeFailed: there is none; the process has ended, or must.
             Unavailable: it could not even start.
         """
         self.files += 1
+        self._ask(request, stop_at)
+        while (message := self._hear(stop_at)).get("outcome") == PROGRESS:
+            on_progress(message)
+        return message
+
+    def _ask(self, request: Mapping[str, Any], stop_at: float) -> None:
         try:
             if not self._ready:
                 self._begin(stop_at)
             frames.send(self._socket, request)
+        except TimeoutError:
+            raise DecodeStalled(SLOW) from None
+        except OSError:
+            raise self._death() from None
+
+    def _hear(self, stop_at: float) -> dict[str, Any]:
+        try:
             return frames.receive(lambda count: self._recv(count, stop_at), MAX_ANSWER_BYTES)
         except TimeoutError:
             raise DecodeStalled(SLOW) from None

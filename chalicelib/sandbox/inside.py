@@ -18,6 +18,7 @@ import time
 import traceback
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,13 +26,11 @@ from chalicelib.errors import Rejected
 from chalicelib.processors import memory
 from chalicelib.processors.base import Caps, Event, Output, Processor, Result, Source
 from chalicelib.sandbox import frames
+from chalicelib.sandbox.reports import Reports
 
 MAX_REQUEST_BYTES = 64 * 1024
 
 MAX_OPEN_FILES = 128
-
-SPARE_BYTES = 64 * 1024 * 1024
-"""One file that is made of an original may have four times its size, and this much more."""
 
 GRACE = 2.0
 """Seconds behind the wall time: at its end it is the parent that acts, if there still is one."""
@@ -56,8 +55,8 @@ def main(registry_name: str, memory_bytes: int) -> None:
             request = frames.receive(channel.recv, MAX_REQUEST_BYTES)
         except EOFError:
             return
-        _limit_job(request["cpuSeconds"], request["wallSeconds"], request["size"])
-        answer = _work_on(registry, request)
+        _limit_job(request["cpuSeconds"], request["wallSeconds"], request["fileBytes"])
+        answer = _work_on(registry, request, Reports(partial(frames.send, channel)))
         signal.setitimer(signal.ITIMER_REAL, 0)
         try:
             frames.send(channel, answer)
@@ -78,10 +77,10 @@ def confine(memory_bytes: int) -> None:
             resource.setrlimit(limit, (_allowed(limit, value),) * 2)
 
 
-def _limit_job(cpu_seconds: int, wall_seconds: float, size: int) -> None:
+def _limit_job(cpu_seconds: int, wall_seconds: float, file_bytes: int) -> None:
     """Limits for one file: SIGXCPU and SIGALRM kill the process that goes beyond, wherever in C it is."""
     _lower(resource.RLIMIT_CPU, math.ceil(time.process_time() + cpu_seconds))
-    _lower(resource.RLIMIT_FSIZE, 4 * size + SPARE_BYTES)
+    _lower(resource.RLIMIT_FSIZE, file_bytes)
     for number in (signal.SIGXCPU, signal.SIGALRM):
         signal.signal(number, signal.SIG_DFL)
     signal.setitimer(signal.ITIMER_REAL, wall_seconds + GRACE)
@@ -103,13 +102,17 @@ def _registry(name: str) -> Mapping[str, Processor]:
     return registry
 
 
-def _work_on(registry: Mapping[str, Processor], request: Mapping[str, Any]) -> dict[str, Any]:
+def _work_on(
+    registry: Mapping[str, Processor], request: Mapping[str, Any], report: Reports
+) -> dict[str, Any]:
     source = Source(
         path=Path(request["path"]),
         filename=request["filename"],
         media_type=request["mediaType"],
         scratch=Path(request["scratch"]),
         caps=Caps(**request["caps"]),
+        transcriber=request["transcriber"],
+        report=report,
     )
     try:
         return _handed_over(registry[request["family"]](source), Path(request["made"]))

@@ -7,7 +7,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from chalicelib.errors import DecodeFailed, DecodeStalled, NoTurn, Rejected
@@ -48,10 +48,11 @@ class Pool:
         cpu_seconds: int,
         wall_seconds: float,
         begin_by: float = math.inf,
+        on_progress: Callable[[float], None] | None = None,
     ) -> Result:
         """As `sandbox.run`."""
         with self._turn(begin_by):
-            task = Task(family, source, cpu_seconds, wall_seconds)
+            task = Task(family, source, cpu_seconds, wall_seconds, on_progress)
             warm = self._warm_child(owner)
             if warm is not None:
                 try:
@@ -101,7 +102,7 @@ class Pool:
     def _run(self, child: Child, task: Task) -> Result:
         sound = False
         try:
-            result = result_of(task, child.work(task.request(), task.stop_at))
+            result = result_of(task, child.work(task.request(), task.stop_at, task.listener.hear))
             sound = True
             return result
         except Rejected:

@@ -15,7 +15,11 @@ from ops.embedded_aws import HOST, environment
 from ops.embedded_aws.access import authorize_batches_as_single_calls
 from ops.embedded_aws.copies import keep_conditions_of_copies
 from ops.embedded_aws.forms import verify_checksums_of_forms
-from ops.embedded_aws.functions import make_functions_active_at_once, queue_asynchronous_events
+from ops.embedded_aws.functions import (
+    make_functions_active_at_once,
+    name_errors_of_functions,
+    queue_asynchronous_events,
+)
 from ops.embedded_aws.large_objects import (
     complete_large_uploads_beside_other_requests,
     read_large_objects_by_the_piece,
@@ -63,6 +67,7 @@ async def serve(bind: str) -> None:
     verify_checksums_of_forms()
     keep_conditions_of_copies()
     queue_asynchronous_events()
+    name_errors_of_functions()
     read_large_objects_by_the_piece()
     complete_large_uploads_beside_other_requests()
     requests = Requests(app)

@@ -1,6 +1,7 @@
 """Bridges of Lambda: when a function is ready, and how asynchronous events reach it."""
 
 import json
+import re
 import threading
 from collections import defaultdict
 from contextvars import ContextVar
@@ -76,3 +77,33 @@ def queue_asynchronous_events() -> None:
     lambda_svc._execute_function = execute_in_turn
     lambda_svc.invoke_async_with_retry = invoke_in_turn
     sns._deliver_to_lambda = deliver_to_lambda
+
+
+def name_errors_of_functions() -> None:
+    """MiniStack calls every error of a function `Runtime.HandlerError`.
+
+    On AWS `errorType` is the name of the exception's class, and `Runtime.ExitError` where the process has
+    died (Lambda Developer Guide, "Lambda function errors"). Retry and Catch of Step Functions go by it.
+    """
+    from ministack.services import lambda_svc
+
+    execute = lambda_svc._execute_function_warm
+
+    def execute_and_name(*arguments: Any) -> State:
+        answer: State = execute(*arguments)
+        body = answer.get("body")
+        if answer.get("error") and isinstance(body, dict) and body.get("errorType") == "Runtime.HandlerError":
+            body["errorType"] = error_type(body.get("errorMessage", ""), answer.get("log", ""))
+        return answer
+
+    lambda_svc._execute_function_warm = execute_and_name
+
+
+def error_type(message: str, log: str) -> str:
+    """The class of the error whose traceback is the last thing in a log."""
+    if message == "Worker process died":
+        return "Runtime.ExitError"
+    _, _, traceback = log.rpartition("Traceback (most recent call last):\n")
+    raised = next((line for line in traceback.splitlines() if line and not line.startswith(" ")), "")
+    found = re.match(r"(?:\w+\.)*(\w+)(?::|$)", raised)
+    return found[1] if found else "Runtime.HandlerError"

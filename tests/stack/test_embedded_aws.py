@@ -285,6 +285,41 @@ def a_copy_keeps_its_condition(server: Server) -> bool:
     return bool(s3.get_object(Bucket="copies", Key="to")["Body"].read() == b"old")
 
 
+FAILS = """
+import os
+class OutOfStock(Exception): pass
+def handler(event, context):
+    if event["die"]:
+        os._exit(1)
+    raise OutOfStock("try\\nValueError: later")
+"""
+
+
+def error_of(states: Any, execution: str) -> str:
+    def look() -> str | None:
+        name: str | None = states.describe_execution(executionArn=execution).get("error")
+        return name
+
+    return eventually(look, "the execution has failed")
+
+
+def errors_of_functions_have_their_names(server: Server) -> bool:
+    """As Step Functions sees them, where Retry and Catch go by the name."""
+    function = server.create_function("fails", FAILS)
+    states = server.client("stepfunctions")
+    names: list[str] = []
+    for die in (False, True):
+        task = {"Type": "Task", "Resource": function["FunctionArn"], "End": True}
+        machine = states.create_state_machine(
+            name=f"fails-{die}",
+            definition=json.dumps({"StartAt": "Fails", "States": {"Fails": task}}),
+            roleArn=function["Role"],
+        )["stateMachineArn"]
+        begun = states.start_execution(stateMachineArn=machine, input=json.dumps({"die": die}))
+        names.append(error_of(states, begun["executionArn"]))
+    return names == ["OutOfStock", "Runtime.ExitError"]
+
+
 def runs(notes: Path) -> int:
     return sum(len(note.read_text()) for note in notes.iterdir())
 
@@ -387,6 +422,7 @@ BRIDGES: list[tuple[Probe, str]] = [
     (others_are_served_while_an_upload_is_completed, "complete_large_uploads_beside_other_requests"),
     (asynchronous_events_wait_for_their_turn, "queue_asynchronous_events, its turns,"),
     (sns_tries_a_failing_function_three_times, "queue_asynchronous_events, its delivery from SNS,"),
+    (errors_of_functions_have_their_names, "name_errors_of_functions"),
     (state_survives_a_kill, "checkpoint_state"),
     (queues_follow_the_port, "move_to_port"),
 ]

@@ -18,7 +18,7 @@ from chalicelib import settings as settings_module
 from chalicelib.settings import Settings
 from tests.unit.receivers import OK, Start, serving
 
-CLIENTS: Final = (clients.s3, clients.dynamodb, clients.sqs, clients.sns)
+CLIENTS: Final = (clients.s3, clients.dynamodb, clients.sqs, clients.sns, clients.stepfunctions)
 ACCOUNT = "123456789012"  # moto's own
 REGION: Final = "eu-central-1"  # not us-east-1, whose S3 forgives more than any other region's
 

@@ -34,6 +34,7 @@ from chalicelib import (
     pipeline,
     sandbox,
     sweeper,
+    workflow,
 )
 from chalicelib.jobs import Job, Status, Upload
 from chalicelib.ledger import Ledger
@@ -86,7 +87,13 @@ class Calls:
         self._refusals: dict[str, Callable[[], Any]] = {}
         self._dead = False
         self._meanwhile: list[tuple[When, str, Callable[[], object]]] = []
-        for client in (clients.s3(), clients.dynamodb(), clients.sqs(), clients.sns()):
+        for client in (
+            clients.s3(),
+            clients.dynamodb(),
+            clients.sqs(),
+            clients.sns(),
+            clients.stepfunctions(),
+        ):
             hooks = client.meta.events
             hooks.register("provide-client-params", self._asked)
             hooks.register("before-call", self._before)
@@ -223,7 +230,7 @@ class Flow:
         self._received: set[str] = set()
         self._published: list[dict[str, Any]] = []
         self._subscription = self._subscribe()
-        for module in (intake, pipeline, sweeper):
+        for module in (intake, pipeline, sweeper, workflow):
             monkeypatch.setattr(module, "open_ledger", self._open_ledger)
         monkeypatch.setattr(sweeper, "in_any_order", list)
         for module in (pipeline, sweeper):

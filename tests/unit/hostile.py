@@ -17,6 +17,7 @@ from typing import Any
 
 from chalicelib.errors import Rejected
 from chalicelib.processors import Event, Output, Processor, Result, Source
+from chalicelib.sandbox.reports import PAUSE
 
 # A child that reached for shared memory would fail here, as it would on Lambda.
 for module in ("multiprocessing", "_multiprocessing", "_posixshmem"):
@@ -104,6 +105,35 @@ def nibble(_: Source) -> None:
 
 def eat_in_c(_: Source) -> None:
     raise RuntimeError("VipsRegion: unable to allocate 8 GiB")  # as libraries put it
+
+
+def advance(source: Source, fractions: str) -> str:
+    for fraction in fractions.split(","):
+        source.report(float(fraction))
+    return "done"
+
+
+def advance_slowly(source: Source) -> None:
+    for step in range(1, 4):
+        source.report(step / 4)
+        time.sleep(PAUSE + 0.05)
+
+
+def advance_and_hang(source: Source) -> None:
+    source.path.with_name("pid").write_text(str(os.getpid()))
+    source.report(0.5)
+    time.sleep(3600)
+
+
+def claim_progress(_: Source, said: str) -> None:
+    """Say of the progress what no processor's report says, and as often as there are words."""
+    frames = [json.dumps({"outcome": "progress", "fraction": json.loads(word)}) for word in said.split()]
+    _write_to_parent(b"".join(struct.pack(">I", len(frame)) + frame.encode() for frame in frames))
+
+
+def claim_progress_for_ever(_: Source) -> None:
+    frame = json.dumps({"outcome": "progress", "fraction": 0.1})
+    _write_to_parent((struct.pack(">I", len(frame)) + frame.encode()) * 100_000)
 
 
 def crash_when_warm(source: Source) -> dict[str, Any]:
@@ -234,6 +264,11 @@ BEHAVIOURS: dict[str, Callable[..., object]] = {
         eat,
         nibble,
         eat_in_c,
+        advance,
+        advance_slowly,
+        advance_and_hang,
+        claim_progress,
+        claim_progress_for_ever,
         crash_when_warm,
         shout,
         breed,

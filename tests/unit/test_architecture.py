@@ -27,10 +27,11 @@ LAYERS = (
         "signing",
         "stats",
         "sweeper",
+        "workflow",
     },
-    {"multipart"},
+    {"heavy", "multipart", "speech"},
     {"auth", "intake", "openapi", "pipeline", "uploads", "webhooks"},
-    {"outputs", "transcription.amazon"},
+    {"executions", "outputs", "progress", "transcription.amazon", "transfers"},
     {
         "answers",
         "declared",
@@ -55,6 +56,7 @@ LAYERS = (
         "filetypes",
         "items",
         "jsontext",
+        "media",
         "once",
         "settings",
         "sigv4_post",
@@ -70,6 +72,7 @@ A package has one place; a module of it that is named here has its own."""
 AWS = ("boto3", "botocore", "s3transfer", "mypy_boto3")
 SLOW = (
     *AWS,
+    "av",
     "charset_normalizer",
     "cryptography",
     "fastjsonschema",
@@ -214,6 +217,7 @@ def test_a_processor_knows_nothing_of_aws_nor_of_jobs(module: str) -> None:
     assert not [name for name in named if is_of(name, AWS)]
     assert {unit_of(name) for name in named if name in MODULES} <= {
         "errors",
+        "media",
         "processors",
         "processors.base",
         "transcription",

@@ -26,8 +26,16 @@ OPEN_XML = "application/vnd.openxmlformats-officedocument."
 
 def ftyp(major: bytes, *compatible: bytes) -> bytes:
     """The first box of a file of the ISO base media format."""
-    brands = major + b"\x00\x00\x02\x00" + b"".join(compatible)
-    return struct.pack(">I4s", 8 + len(brands), b"ftyp") + brands + BINARY
+    return box(b"ftyp", major + b"\x00\x00\x02\x00" + b"".join(compatible)) + box(b"free", BINARY)
+
+
+def box(kind: bytes, body: bytes) -> bytes:
+    return struct.pack(">I4s", 8 + len(body), kind) + body
+
+
+def moov(*handlers: bytes) -> bytes:
+    tracks = (box(b"hdlr", bytes(8) + handler + bytes(13)) for handler in handlers)
+    return box(b"moov", box(b"mvhd", bytes(100)) + b"".join(box(b"trak", track) for track in tracks))
 
 
 def zipped(*names: str, first: bytes = b"x") -> bytes:
@@ -144,6 +152,13 @@ SOUNDS = [
     (b"RF64\xff\xff\xff\xffWAVEds64\x1c\x00\x00\x00", "audio/wav"),
     (b"FORM\x00\x00\x00\x24AIFFCOMM" + BINARY, "audio/aiff"),
     (ftyp(b"M4A ", b"mp42", b"isom"), "audio/mp4"),
+    (ftyp(b"mp42", b"isom") + moov(b"soun"), "audio/mp4"),
+    (ftyp(b"3gp4", b"isom") + moov(b"soun", b"soun"), "audio/3gpp"),
+    (ftyp(b"isom") + box(b"free", BINARY) + moov(b"soun"), "audio/mp4"),
+    (b".snd\x00\x00\x00\x18" + BINARY, "audio/basic"),
+    (b"caff\x00\x01\x00\x00desc", "audio/x-caf"),
+    (b"#!AMR\n" + BINARY, "audio/amr"),
+    (b"#!AMR-WB\n" + BINARY, "audio/amr"),
     (matroska(b"webm", b"A_OPUS"), "audio/webm"),
     (matroska(b"matroska", b"A_FLAC", b"A_AAC"), "audio/x-matroska"),
 ]
@@ -167,6 +182,13 @@ FILMS = [
     (TS_PACKET * 5, "video/mp2t"),
     ((b"\x00\x00\x00\x00" + TS_PACKET) * 5, "video/mp2t"),
     (b"\x00\x00\x01\xba" + BINARY, "video/mpeg"),
+    (ftyp(b"mp42", b"isom") + moov(b"vide", b"soun"), "video/mp4"),
+    (ftyp(b"mp42", b"isom") + moov(b"soun")[:-9], "video/mp4"),
+    (ftyp(b"mp42", b"isom") + moov(), "video/mp4"),
+    (ftyp(b"mp42", b"isom") + b"\x00\x00\x00\x00mdat" + moov(b"soun"), "video/mp4"),
+    (ftyp(b"qt  ") + moov(b"soun"), "video/quicktime"),
+    (b"FLV\x01\x05\x00\x00\x00\x09", "video/x-flv"),
+    (bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c") + BINARY, "application/vnd.ms-asf"),
 ]
 
 OTHERS = [
@@ -234,10 +256,6 @@ OTHERS = [
     (b"icns" + BINARY, "image/icns"),
     (b"AT&TFORM\x00\x00\x01\x00DJVU", "image/vnd.djvu"),
     (b"MThd\x00\x00\x00\x06\x00\x00\x00\x01\x00\x60MTrk", "audio/midi"),
-    (b".snd\x00\x00\x00\x18" + BINARY, "audio/basic"),
-    (b"caff\x00\x01\x00\x00desc", "audio/x-caf"),
-    (b"FLV\x01\x05\x00\x00\x00\x09", "video/x-flv"),
-    (bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c") + BINARY, "application/vnd.ms-asf"),
     (b"PK\x07\x08PK\x03\x04" + BINARY, "application/zip"),
     (b"\x04\x22\x4d\x18" + BINARY, "application/x-lz4"),
     (b"MSCF\x00\x00\x00\x00" + BINARY, "application/vnd.ms-cab-compressed"),

@@ -47,3 +47,14 @@ def test_it_is_made_again_when_it_was_forgotten_or_failed() -> None:
     make.cache_clear()
     make(1)
     assert calls == [0, 1, 1]
+
+
+def test_there_is_one_of_each_kind() -> None:
+    @once
+    def make(_number: int) -> object:
+        return object()
+
+    first = make(1)
+
+    assert make(2) is not first
+    assert make(1) is first

@@ -16,6 +16,8 @@ from ops.policies import GRANTS, Policy, Prefixes, Resources, policy, write
 
 GOLDEN = Path(__file__).parent / "golden" / "policies-local.json"
 
+KINDS = ("", "table/", "log-group:/aws/lambda/", "stateMachine:", "execution:")
+
 LOCAL = Resources.from_outputs(
     "local",
     {
@@ -29,6 +31,8 @@ LOCAL = Resources.from_outputs(
         "QueueUrl": "http://127.0.0.1:4566/000000000000/waybill-local-jobs",
         "DeadLetterQueueUrl": "http://127.0.0.1:4566/000000000000/waybill-local-jobs-dead",
         "TopicArn": "arn:aws:sns:us-east-1:000000000000:waybill-local-events",
+        "StateMachineArn": "arn:aws:states:us-east-1:000000000000:stateMachine:waybill-local-heavy",
+        "Transcriber": "pocketsphinx",
     },
 )
 
@@ -63,7 +67,7 @@ def test_every_action_is_named_in_full_and_belongs_to_its_resource(function: str
 def test_every_resource_is_the_stages_own(function: str) -> None:
     for _, resource in allowed(function):
         kind, _, name = resource.split(":", 5)[5].rpartition("waybill-local")
-        assert kind in ("", "table/", "log-group:/aws/lambda/")
+        assert kind in KINDS
         # A wildcard right here would match the names of the stage local2, too.
         assert not name.startswith("*")
 
@@ -75,7 +79,8 @@ def test_a_wildcard_stands_only_for_keys_below_a_prefix_and_for_streams_of_a_log
         stem, star, rest = resource.partition("*")
         assert rest == ""
         assert not star or re.search(
-            r"(/(uploads|incoming|processed|rejected|failed)/|^arn:aws:logs:.*:)$", stem
+            r"(/(uploads|incoming|processed|rejected|failed)/|^arn:aws:logs:.*:|:execution:waybill-local-heavy:)$",
+            stem,
         )
 
 
@@ -117,11 +122,12 @@ def test_the_api_puts_files_nowhere_but_where_uploads_come_in() -> None:
 def test_no_function_can_delete_or_overwrite_the_wrong_side(function: str) -> None:
     """What enters files or tells of them deletes none; open work is only written by who signs uploads."""
     bucket = "arn:aws:s3:::waybill-local-000000000000"
+    ended = (f"{bucket}/processed/*", f"{bucket}/rejected/*", f"{bucket}/failed/*")
     for action, resource in allowed(function):
         if action == "s3:DeleteObject":
-            assert function in ("api_handler", "consume", "sweep")
+            assert function in ("api_handler", "consume", "sweep", "finish", "fail") or resource in ended
         if action == "s3:PutObject" and function != "api_handler":
-            assert resource in (f"{bucket}/processed/*", f"{bucket}/rejected/*", f"{bucket}/failed/*")
+            assert resource in ended
 
 
 def test_the_prefixes_and_the_partition_are_the_deployments() -> None:

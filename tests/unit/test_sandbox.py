@@ -146,6 +146,54 @@ class TestAnHonestProcessor:
         pool.close()
 
 
+class TestProgress:
+    def test_it_is_told_while_the_work_goes_on(self, do: Do) -> None:
+        heard: list[float] = []
+        do("advance_slowly", on_progress=heard.append)
+        assert heard == [0.25, 0.5, 0.75]
+
+    @pytest.mark.parametrize(
+        ("fractions", "expected"),
+        [("0.5,0.6,0.7", [0.5]), ("7,8", [1.0]), ("-1,nan,0,0.2", [0.2]), ("-inf", [])],
+    )
+    def test_it_is_never_more_than_anybody_needs(self, do: Do, fractions: str, expected: list[float]) -> None:
+        heard: list[float] = []
+        assert do(f"advance {fractions}", on_progress=heard.append).metadata["said"] == "done"
+        assert heard == expected
+
+    def test_nobody_has_to_listen(self, do: Do) -> None:
+        assert do("advance 0.5").metadata["said"] == "done"
+
+    def test_each_file_begins_anew(self, do: Do) -> None:
+        heard: list[float] = []
+        for _ in range(2):
+            do("advance 0.5", on_progress=heard.append)
+        assert heard == [0.5, 0.5]
+
+    def test_who_listens_may_end_the_work(self, do: Do, pool: Pool, tmp_path: Path) -> None:
+        def stop(_: float) -> None:
+            raise LookupError("the lease is lost")
+
+        with pytest.raises(LookupError, match="the lease is lost"):
+            do("advance_and_hang", on_progress=stop)
+        assert idle_pids(pool) == []
+        (place,) = tmp_path.rglob("pid")
+        assert is_gone(int(place.read_text()))
+
+    def test_what_is_claimed_is_clamped_and_only_grows(self, do: Do) -> None:
+        heard: list[float] = []
+        with pytest.raises(DecodeStalled):
+            do("claim_progress 0.5 0.2 -3 0.7 0.7 1e300 1", on_progress=heard.append, wall_seconds=1.5)
+        assert heard == [0.5, 0.7, 1.0]
+
+    @pytest.mark.parametrize("said", ["null", "true", '"0.5"', "[]", "{}", "0.5 false"])
+    def test_what_is_no_number_is_a_lie(self, do: Do, pool: Pool, said: str) -> None:
+        assert is_a_lie(do, pool, f"claim_progress {said}")
+
+    def test_a_flood_has_an_end(self, do: Do, pool: Pool) -> None:
+        assert is_a_lie(do, pool, "claim_progress_for_ever")
+
+
 class TestAHang:
     @pytest.mark.parametrize("behaviour", ["sleep", "ignore_alarms"])
     def test_that_computes_nothing_may_pass(self, do: Do, pool: Pool, behaviour: str) -> None:
@@ -563,7 +611,7 @@ def test_a_child_starts_without_what_only_its_parent_needs() -> None:
     ran = subprocess.run(
         [sys.executable, "-c", LOADED_BY_A_CHILD], cwd=ROOT, capture_output=True, text=True, check=True
     )
-    assert set(ran.stdout.split()) == {"sandbox", "sandbox.frames", "sandbox.inside"}
+    assert set(ran.stdout.split()) == {"sandbox", "sandbox.frames", "sandbox.inside", "sandbox.reports"}
 
 
 WITHOUT_SHARED_MEMORY = """

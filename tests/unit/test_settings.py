@@ -87,6 +87,9 @@ def without(env: dict[str, str], *names: str) -> dict[str, str]:
         ("MAX_TRANSCRIPT_SECONDS", "86400", "max_transcript_seconds", 86_400),
         ("MAX_PIXELS", "1", "max_pixels", 1),
         ("MAX_PAGES", "1000000", "max_pages", 1_000_000),
+        ("MAX_DURATION_SECONDS", "60", "max_duration_seconds", 60),
+        ("HEAVY_DECODE_SECONDS", "86400", "heavy_decode_seconds", 86_400),
+        ("HEAVY_MEMORY_BYTES", str(GiB), "heavy_memory_bytes", GiB),
         ("WEBHOOK_ALLOW_INSECURE", "true", "webhook_allow_insecure", True),
         ("WEBHOOK_ALLOW_INSECURE", "false", "webhook_allow_insecure", False),
         ("DELIVERIES_TABLE", "log", "deliveries_table", "log"),
@@ -127,7 +130,8 @@ def test_all_others_have_the_defaults_that_are_documented(env: dict[str, str]) -
     assert (read.decode_seconds, read.decode_memory_bytes) == (10, GiB)
     assert (read.sweep_after_seconds, read.retention_days) == (900, 0)
     assert (read.max_events, read.max_rows) == (10_000, 5_000_000)
-    assert (read.max_pixels, read.max_pages) == (100_000_000, 10_000)
+    assert (read.max_pixels, read.max_pages, read.max_duration_seconds) == (100_000_000, 10_000, 14_400)
+    assert (read.heavy_decode_seconds, read.heavy_memory_bytes) == (3_600, 3 * GiB)
     assert (read.transcriber, read.transcribe_language) == ("pocketsphinx", None)
     assert read.max_transcript_seconds == 3_600
     assert (read.endpoint_url, read.public_url, read.webhook_allow_insecure) == (None, None, False)
@@ -186,6 +190,9 @@ def test_all_others_have_the_defaults_that_are_documented(env: dict[str, str]) -
         ("MAX_ROWS", "0"),
         ("MAX_PIXELS", "2000000001"),
         ("MAX_PAGES", "all"),
+        ("MAX_DURATION_SECONDS", "0"),
+        ("HEAVY_DECODE_SECONDS", "0"),
+        ("HEAVY_MEMORY_BYTES", str(GiB - 1)),
         ("TRANSCRIBER", "whisper"),
         ("TRANSCRIBER", "Amazon"),
         ("TRANSCRIBE_LANGUAGE", "English"),

@@ -19,6 +19,8 @@ OUTPUTS = {
     "DeliveriesDeadLetterQueueUrl": "http://127.0.0.1:1/000000000000/a-dead-letter-queue",
     "QueueUrl": "http://127.0.0.1:1/000000000000/a-queue",
     "TopicArn": "arn:aws:sns:us-east-1:000000000000:a-topic",
+    "StateMachineArn": "arn:aws:states:us-east-1:000000000000:stateMachine:a-machine",
+    "Transcriber": "pocketsphinx",
 }
 
 

@@ -142,6 +142,8 @@ SIGNED_REQUEST = _object(
     {"url": _URL, "key": _TEXT, "headers": _TEXTS, "expires": _SECONDS}, name="SignedRequest"
 )
 
+OVER_QUOTA = {429: "Too much of the caller's is open already: `Retry-After` says when to ask again."}
+
 NO_SUCH_UPLOAD = {404: "The caller has no such upload."}
 
 SIGNED_DOWNLOAD = _object({"url": _URL, "expiresIn": _SECONDS}, name="SignedDownload")

@@ -82,6 +82,18 @@ class PayloadTooLarge(WaybillError):
     code = "payload_too_large"
 
 
+class TooManyRequests(WaybillError):
+    """Not before something has ended; `after` is in seconds (RFC 6585, section 4)."""
+
+    status = 429
+    code = "too_many_requests"
+    retryable = True
+
+    def __init__(self, message: str, *, code: str, after: int) -> None:
+        super().__init__(message, code=code)
+        self.headers = {"Retry-After": str(after)}
+
+
 class Unavailable(WaybillError):
     status = 503
     code = "unavailable"

@@ -84,6 +84,8 @@ class Job:
     """When the latest attempt began."""
     finished_at: str | None = None
     expires_at: int | None = None
+    open_since: str | None = None
+    """Only while the job is open, and with it its entry in the index of open jobs (see `partition.py`)."""
 
     @property
     def moved(self) -> bool:
@@ -176,6 +178,7 @@ def queued(upload: Upload, *, run: int, created_at: str, now: str) -> Job:
         sequencer=upload.sequencer,
         created_at=created_at,
         updated_at=now,
+        open_since=now,
     )
 
 
@@ -214,6 +217,7 @@ _ATTRIBUTES = {
     "started_at": "startedAt",
     "finished_at": "finishedAt",
     "expires_at": "expiresAt",
+    "open_since": "openSince",
 }
 
 

@@ -13,6 +13,10 @@ which puts the failed original back under its open key. Every state also leads t
 is a tombstone, and from there only an upload that is newer than the deletion leads on. Every arrow is one
 conditional write, and all conditions are in this file: a write that loses its condition changes nothing.
 
+`openSince` is there while a job is QUEUED or PROCESSING: the write that opens a job sets it, the one that
+ends or deletes it takes it away. Only jobs that have it are in the index `open-jobs`, so that counting an
+owner's open jobs reads those alone, and no counter has to be kept in step.
+
 A claim carries a lease. Time runs downwards, `L1` and `L2` are lease tokens:
 
     worker A                worker B                         job
@@ -157,6 +161,7 @@ class Ledger:
                 "error": ending.error,
                 "finishedAt": finished_at,
                 "expiresAt": int(self._clock()) + days * 86_400 if days else None,
+                "openSince": None,
             },
             values={":lease": claimed.lease, ":processing": Status.PROCESSING},
         )
@@ -228,6 +233,7 @@ class Ledger:
                     "stage": "deleted",
                     **dict.fromkeys(("key", "sourceKey", "filename"), ""),
                     **dict.fromkeys(("lease", "contentType", "detectedType", "outputs", "metadata", "error")),
+                    "openSince": None,
                     "expiresAt": int(self._clock()) + TOMBSTONE_SECONDS,
                 },
                 values={":run": job.run},

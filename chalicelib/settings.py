@@ -110,6 +110,10 @@ class Settings:
     """Of an image, or of one frame of it."""
     max_pages: int
     """Of a PDF."""
+    quota_open_jobs: int
+    """How many jobs of one owner may be open when another upload is signed; 0 does not ask."""
+    quota_open_bytes: int
+    """Their bytes, those of the upload among them; 0 does not ask."""
     webhook_allow_insecure: bool
     """Lets webhooks go to plain http and to private addresses: for a stack on one's own machine."""
 
@@ -153,6 +157,8 @@ class Settings:
             max_rows=read.number("MAX_ROWS", 5_000_000, 1, 1_000_000_000),
             max_pixels=read.number("MAX_PIXELS", 100_000_000, 1, 2_000_000_000),
             max_pages=read.number("MAX_PAGES", 10_000, 1, 1_000_000),
+            quota_open_jobs=read.number("QUOTA_OPEN_JOBS", 0, 0, 1_000),
+            quota_open_bytes=read.number("QUOTA_OPEN_BYTES", 0, 0, 1024 * TiB),
             webhook_allow_insecure=read.flag("WEBHOOK_ALLOW_INSECURE"),
         )
         settings._refuse_equal_prefixes()

@@ -111,6 +111,7 @@ class Place(Enum):
     REJECTED = ("s3", "{r.bucket}/{r.prefixes.rejected}*")
     FAILED = ("s3", "{r.bucket}/{r.prefixes.failed}*")
     JOBS = ("dynamodb", "table/{r.jobs_table}")
+    OPEN_JOBS = ("dynamodb", "table/{r.jobs_table}/index/open-jobs")
     EVENTS = ("dynamodb", "table/{r.events_table}")
     WEBHOOKS = ("dynamodb", "table/{r.webhooks_table}")
     QUEUE = ("sqs", "{r.queue}")
@@ -157,6 +158,7 @@ GRANTS: Mapping[str, tuple[Grant, ...]] = {
         Grant("PutTagsOfRetried", "PutObjectTagging", (Place.UPLOADS,)),
         Grant("DeleteFiles", "DeleteObject", (*OPEN, *ENDED)),
         Grant("KeepJobs", "GetItem PutItem Query UpdateItem", (Place.JOBS,)),
+        Grant("CountOpenJobs", "Query", (Place.OPEN_JOBS,)),
         Grant("QueueJobs", "SendMessage", (Place.QUEUE,)),
         Grant("KeepWebhooks", "PutItem Query DeleteItem", (Place.WEBHOOKS,)),
     ),

@@ -105,13 +105,13 @@ def _make_resources(settings: Settings) -> None:
         (settings.events_table, "pk"),
         (settings.webhooks_table, "webhookId"),
     ):
+        index: Any = _open_jobs_index() if table == settings.jobs_table else {}
+        names = ["owner", sort_key, *(["openSince"] if index else [])]
         clients.dynamodb().create_table(
             TableName=table,
             BillingMode="PAY_PER_REQUEST",
-            AttributeDefinitions=[
-                {"AttributeName": "owner", "AttributeType": "S"},
-                {"AttributeName": sort_key, "AttributeType": "S"},
-            ],
+            AttributeDefinitions=[{"AttributeName": name, "AttributeType": "S"} for name in names],
+            **index,
             KeySchema=[
                 {"AttributeName": "owner", "KeyType": "HASH"},
                 {"AttributeName": sort_key, "KeyType": "RANGE"},
@@ -125,3 +125,15 @@ def _make_resources(settings: Settings) -> None:
         Attributes={"RedrivePolicy": json.dumps({"deadLetterTargetArn": dead_arn, "maxReceiveCount": 5})},
     )
     clients.sns().create_topic(Name=settings.topic_arn.rsplit(":", 1)[-1])
+
+
+def _open_jobs_index() -> dict[str, Any]:
+    """As in infra/template.yaml."""
+    keys = [
+        {"AttributeName": "owner", "KeyType": "HASH"},
+        {"AttributeName": "openSince", "KeyType": "RANGE"},
+    ]
+    projection = {"ProjectionType": "INCLUDE", "NonKeyAttributes": ["size"]}
+    return {
+        "GlobalSecondaryIndexes": [{"IndexName": "open-jobs", "KeySchema": keys, "Projection": projection}]
+    }

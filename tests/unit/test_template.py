@@ -14,6 +14,7 @@ import yaml
 from cfnlint.api import lint_file  # type: ignore[import-untyped]
 from chalice.config import Config
 
+from chalicelib.partition import OPEN_JOBS
 from chalicelib.settings import Settings
 from ops.policies import GRANTS
 
@@ -270,10 +271,20 @@ def test_every_table_is_kept_by_owner(stack: Stack, table: str, sort_key: str) -
         {"AttributeName": "owner", "KeyType": "HASH"},
         {"AttributeName": sort_key, "KeyType": "RANGE"},
     ]
+    index = [{"AttributeName": "openSince", "AttributeType": "S"}] if table == "JobsTable" else []
     assert properties["AttributeDefinitions"] == [
         {"AttributeName": "owner", "AttributeType": "S"},
         {"AttributeName": sort_key, "AttributeType": "S"},
+        *index,
     ]
+
+
+def test_open_jobs_have_an_index_of_what_a_quota_counts(stack: Stack) -> None:
+    (index,) = stack.resources["JobsTable"]["GlobalSecondaryIndexes"]
+    assert index["IndexName"] == OPEN_JOBS
+    assert [key["AttributeName"] for key in index["KeySchema"]] == ["owner", "openSince"]
+    assert index["Projection"] == {"ProjectionType": "INCLUDE", "NonKeyAttributes": ["size"]}
+    assert "LocalSecondaryIndexes" not in stack.resources["JobsTable"]
 
 
 @pytest.mark.parametrize("table", TABLES)

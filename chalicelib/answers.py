@@ -150,7 +150,7 @@ SIGNED_DOWNLOAD = _object({"url": _URL, "expiresIn": _SECONDS}, name="SignedDown
 
 ELSEWHERE_OR_NOT_YET = {
     302: "The file, for a client that does not ask for JSON.",
-    409: "The job has not ended.",
+    409: "The job has not ended, or its original is not known to be clean.",
 }
 
 NOT_TO_BE_RETRIED = {409: "It has not failed, or its original is gone."}

@@ -127,6 +127,19 @@ class NoTurn(Unavailable):
     code = "no_turn"
 
 
+class AwaitingScan(Unavailable):
+    """The file has not been scanned yet: nothing was tried, and it counts as no attempt."""
+
+    code = "awaiting_scan"
+
+
+class ScanFailed(WaybillError):
+    """Nobody can say whether the file is clean: the job ends FAILED, and a retry has it scanned anew."""
+
+    status = 422
+    code = "scan_failed"
+
+
 class Superseded(WaybillError):
     """A newer upload lies on the key: this run has nothing left to do, its successor has its own message."""
 

@@ -8,6 +8,9 @@ from typing import Any
 
 from chalicelib import items
 
+SCANNING = "scanning"
+"""The stage of a job that is QUEUED, but without a message: its file has first to be scanned for malware."""
+
 
 class Status(StrEnum):
     QUEUED = "QUEUED"
@@ -162,7 +165,7 @@ def order(job: Job, upload: Upload) -> Order:
     return Order.SAME if known == heard else Order.NEWER if heard > known else Order.OLDER
 
 
-def queued(upload: Upload, *, run: int, created_at: str, now: str) -> Job:
+def queued(upload: Upload, *, run: int, created_at: str, now: str, stage: str = "queued") -> Job:
     """The job that an upload opens, ready to be claimed."""
     return Job(
         owner=upload.owner,
@@ -178,6 +181,7 @@ def queued(upload: Upload, *, run: int, created_at: str, now: str) -> Job:
         sequencer=upload.sequencer,
         created_at=created_at,
         updated_at=now,
+        stage=stage,
         open_since=now,
     )
 

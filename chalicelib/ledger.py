@@ -3,10 +3,10 @@
               ┌────────────── retry ──────────────┐
               ▼                                   │
     (event) ▶ QUEUED ─claim▶ PROCESSING ─finish▶ FAILED
-                              │  ▲ └─── finish ▶ COMPLETED
-                              │  │ └─── finish ▶ REJECTED
-                              └──┘
-                    claimed again: the lease ran out, or was given back
+              ▲               │ │  ▲ └── finish ▶ COMPLETED
+              └── await_scan ─┘ │  │ └── finish ▶ REJECTED
+                                └──┘
+                      claimed again: the lease ran out, or was given back
 
 A newer upload on the same key opens the job again, from whatever state, as its next run; so does a retry,
 which puts the failed original back under its open key. Every state also leads to DELETED, where what is left
@@ -70,12 +70,14 @@ class Ledger:
         *,
         lease_seconds: int,
         retention_days: int = 0,
+        entry_stage: str = "queued",
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._dynamodb = dynamodb
         self._table = table
         self._lease_seconds = lease_seconds
         self._retention_days = retention_days
+        self._entry_stage = entry_stage
         self._clock = clock
 
     def record(self, upload: Upload, is_there: Callable[[], bool] = lambda: True) -> tuple[Job, Order]:
@@ -89,7 +91,7 @@ class Ledger:
             where the ledger knew the upload already, `OLDER` where it knows a later one.
         """
         now = self._now()
-        job = jobs.queued(upload, run=1, created_at=now, now=now)
+        job = jobs.queued(upload, run=1, created_at=now, now=now, stage=self._entry_stage)
         known = self._put(job, "attribute_not_exists(jobId)", {})
         while known is not None:
             relation = order(known, upload)
@@ -184,6 +186,26 @@ class Ledger:
         )
         return released
 
+    def await_scan(self, claimed: Job) -> bool:
+        """PROCESSING ▶ QUEUED: there is nothing to do before the file has been scanned.
+
+        The claim counts as no attempt. False where the job was not this worker's any more.
+        """
+        _, waiting = self._update(
+            claimed.owner,
+            claimed.job_id,
+            condition="lease = :lease AND #status = :processing",
+            assign={
+                "status": Status.QUEUED,
+                "stage": jobs.SCANNING,
+                "lease": None,
+                "leaseUntil": 0,
+                "attempts": claimed.attempts - 1,
+            },
+            values={":lease": claimed.lease, ":processing": Status.PROCESSING},
+        )
+        return waiting
+
     def touch(self, seen: Job) -> bool:
         """Mark a job as looked after; False where it has changed since it was read."""
         now = self._now()
@@ -202,7 +224,13 @@ class Ledger:
         An ended job leaves its state by a new run only, so that a FAILED one which is still of the run that
         was seen is still FAILED: this is the arrow called retry as well.
         """
-        job = jobs.queued(upload, run=seen.run + 1, created_at=seen.created_at, now=self._now())
+        job = jobs.queued(
+            upload,
+            run=seen.run + 1,
+            created_at=seen.created_at,
+            now=self._now(),
+            stage=self._entry_stage,
+        )
         known = self._put(
             job,
             "run = :run AND #status IN (:completed, :rejected, :failed)",
@@ -327,4 +355,5 @@ def open_ledger(settings: Settings) -> Ledger:
         settings.jobs_table,
         lease_seconds=settings.lease_seconds,
         retention_days=settings.retention_days,
+        entry_stage=jobs.SCANNING if settings.scans_for_malware else "queued",
     )

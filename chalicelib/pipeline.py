@@ -16,8 +16,17 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from chalicelib import events, keys, notifications, outputs, sandbox, scratch, storage
-from chalicelib.errors import LeaseLost, NotFound, NoTurn, Rejected, RetryLater, Superseded, WaybillError
+from chalicelib import events, keys, notifications, outputs, sandbox, scans, scratch, storage
+from chalicelib.errors import (
+    AwaitingScan,
+    LeaseLost,
+    NotFound,
+    NoTurn,
+    Rejected,
+    RetryLater,
+    Superseded,
+    WaybillError,
+)
 from chalicelib.filetypes import HEAD_BYTES, OTHER, FileType, detect
 from chalicelib.jobs import Ending, Job, Status
 from chalicelib.ledger import Claim, Ledger, open_ledger
@@ -80,6 +89,8 @@ def work(settings: Settings, ledger: Ledger, job: Job, begin_by: float) -> None:
 def end(settings: Settings, ledger: Ledger, job: Job, begin_by: float) -> None:
     """Bring a claimed job to its end, which is FAILED where this was the last attempt and it failed.
 
+    One whose file has not been scanned yet, where that has to be, goes back and waits for it.
+
     Raises:
         RetryLater: there was no room to begin, or the attempt failed and there are more to come.
         LeaseLost, Superseded: the job is another worker's, or a newer upload's, by now.
@@ -95,6 +106,8 @@ def end(settings: Settings, ledger: Ledger, job: Job, begin_by: float) -> None:
         log("job.no_turn", jobId=job.job_id)
         ledger.release(job, tried=False)
         raise RetryLater(error.message, after=NO_TURN) from error
+    except AwaitingScan:
+        await_scan(settings, ledger, job)
     except Exception as error:
         reason = _reason(error)
         log("job.attempt_failed", jobId=job.job_id, attempt=job.attempts, error=cause(error))
@@ -103,6 +116,17 @@ def end(settings: Settings, ledger: Ledger, job: Job, begin_by: float) -> None:
         if not held or (_may_pass(error) and job.attempts < settings.max_attempts):
             raise RetryLater(reason["message"], after=2**job.attempts) from error
         finish(settings, ledger, job, Outcome(Status.FAILED, _what_is_left(settings, job), error=reason))
+
+
+def await_scan(settings: Settings, ledger: Ledger, job: Job) -> None:
+    """Leave a claimed job until its file has been scanned: the verdict's event, or the sweep, queues it.
+
+    Raises:
+        RetryLater: the verdict came right now, when its event found the job in this worker's hands.
+    """
+    log("job.awaits_scan", jobId=job.job_id, run=job.run)
+    if ledger.await_scan(job) and not scans.is_pending(settings, job):
+        raise RetryLater("The file has just been scanned.", after=1)
 
 
 def step_aside(settings: Settings, ledger: Ledger, job: Job, superseded: Superseded) -> None:
@@ -139,6 +163,7 @@ def attempt(settings: Settings, job: Job, place: Place, begin_by: float) -> Outc
     try:
         original = storage.open_original(settings, job)
         validate(settings, original)
+        scans.admit(settings, original)
         head = original.body.read(HEAD_BYTES)
         file_type = detect(head, job.filename)
         admit(settings, file_type)

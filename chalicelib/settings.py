@@ -114,6 +114,8 @@ class Settings:
     """How many jobs of one owner may be open when another upload is signed; 0 does not ask."""
     quota_open_bytes: int
     """Their bytes, those of the upload among them; 0 does not ask."""
+    malware_scan: str
+    """Who scans files for malware before they are touched: `none` or `guardduty`."""
     webhook_allow_insecure: bool
     """Lets webhooks go to plain http and to private addresses: for a stack on one's own machine."""
 
@@ -159,6 +161,7 @@ class Settings:
             max_pages=read.number("MAX_PAGES", 10_000, 1, 1_000_000),
             quota_open_jobs=read.number("QUOTA_OPEN_JOBS", 0, 0, 1_000),
             quota_open_bytes=read.number("QUOTA_OPEN_BYTES", 0, 0, 1024 * TiB),
+            malware_scan=read.choice("MALWARE_SCAN", ("none", "guardduty"), "none"),
             webhook_allow_insecure=read.flag("WEBHOOK_ALLOW_INSECURE"),
         )
         settings._refuse_equal_prefixes()
@@ -197,6 +200,10 @@ class Settings:
     def ended_prefixes(self) -> tuple[str, ...]:
         """Where an original lies once its job has ended."""
         return (self.processed_prefix, self.rejected_prefix, self.failed_prefix)
+
+    @property
+    def scans_for_malware(self) -> bool:
+        return self.malware_scan != "none"
 
     @property
     def queue_name(self) -> str:
@@ -258,9 +265,9 @@ class _Reader:
             name, None, parse, "some of these, with commas between them: " + ", ".join(FAMILIES)
         )
 
-    def choice(self, name: str, choices: tuple[str, ...]) -> str:
+    def choice(self, name: str, choices: tuple[str, ...], default: str | None = None) -> str:
         return self._read(
-            name, None, lambda raw: choices[choices.index(raw)], "one of: " + ", ".join(choices)
+            name, default, lambda raw: choices[choices.index(raw)], "one of: " + ", ".join(choices)
         )
 
     def flag(self, name: str) -> bool:

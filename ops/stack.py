@@ -199,13 +199,16 @@ class LocalStack:
     def _create_resources(self) -> None:
         """Create or update the CloudFormation stack."""
         cloudformation = self.client("cloudformation")
+        scanner = self._variables.get("MALWARE_SCAN", "none")
         request = {
             "StackName": STACK_NAME,
             "TemplateBody": (self._checkout / "infra" / "template.yaml").read_text(),
             "Parameters": [
                 {"ParameterKey": "Stage", "ParameterValue": STAGE},
                 {"ParameterKey": "RequireTls", "ParameterValue": "false"},
+                {"ParameterKey": "MalwareScan", "ParameterValue": scanner},
             ],
+            "Capabilities": ["CAPABILITY_IAM"],
         }
         try:
             done = _request_stack(cloudformation, request)

@@ -12,9 +12,14 @@ from typing import NoReturn
 
 from ops.children import when_parent_is_gone
 from ops.embedded_aws import HOST, environment
-from ops.embedded_aws.access import authorize_batches_as_single_calls
+from ops.embedded_aws.access import (
+    ask_for_leave_to_tag,
+    authorize_batches_as_single_calls,
+    refuse_headers_that_were_not_signed,
+)
 from ops.embedded_aws.forms import verify_checksums_of_forms
 from ops.embedded_aws.functions import make_functions_active_at_once, queue_asynchronous_events
+from ops.embedded_aws.guardduty import take_malware_protection_plans
 from ops.embedded_aws.large_objects import (
     complete_large_uploads_beside_other_requests,
     read_large_objects_by_the_piece,
@@ -57,6 +62,9 @@ async def serve(port: int) -> None:
     make_functions_active_at_once()
     serve_rest_api_definitions()
     authorize_batches_as_single_calls()
+    ask_for_leave_to_tag()
+    refuse_headers_that_were_not_signed()
+    take_malware_protection_plans()
     verify_checksums_of_forms()
     queue_asynchronous_events()
     read_large_objects_by_the_piece()

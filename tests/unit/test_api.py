@@ -649,7 +649,7 @@ class TestTheMap:
     def test_every_event_has_its_handler(self, app: ModuleType, settings: Settings) -> None:
         sources = {source.name: vars(source) for source in app.app.event_sources}
 
-        assert set(sources) == {"on_upload", "on_incoming", "consume", "notify", "sweep"}
+        assert set(sources) == {"on_upload", "on_incoming", "on_scan", "consume", "notify", "sweep"}
         for name, prefix, suffix in (("on_upload", "uploads/", None), ("on_incoming", "incoming/", ".json")):
             assert sources[name]["bucket"] == settings.bucket
             assert (sources[name]["prefix"], sources[name]["suffix"]) == (prefix, suffix)

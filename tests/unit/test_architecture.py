@@ -30,7 +30,7 @@ LAYERS = (
     },
     {"multipart"},
     {"auth", "intake", "openapi", "pipeline", "uploads", "webhooks"},
-    {"outputs", "quotas"},
+    {"outputs", "quotas", "scans"},
     {
         "answers",
         "declared",

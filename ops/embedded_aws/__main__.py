@@ -15,6 +15,7 @@ from ops.embedded_aws import HOST, environment
 from ops.embedded_aws.access import (
     ask_for_leave_to_tag,
     authorize_batches_as_single_calls,
+    name_the_role_of_a_session,
     refuse_headers_that_were_not_signed,
 )
 from ops.embedded_aws.forms import verify_checksums_of_forms
@@ -63,6 +64,7 @@ async def serve(port: int) -> None:
     serve_rest_api_definitions()
     authorize_batches_as_single_calls()
     ask_for_leave_to_tag()
+    name_the_role_of_a_session()
     refuse_headers_that_were_not_signed()
     take_malware_protection_plans()
     verify_checksums_of_forms()

@@ -79,3 +79,23 @@ def refuse_headers_that_were_not_signed() -> None:
         return unbridged(method, path, headers, query)  # type: ignore[no-any-return]
 
     s3._verify_presigned_sigv4 = verify_presigned
+
+
+def name_the_role_of_a_session() -> None:
+    """MiniStack compares `aws:PrincipalArn` with the ARN of a role's session.
+
+    On AWS it is the ARN of the role, whoever has taken it (IAM User Guide, "AWS global condition context
+    keys").
+    """
+    from ministack.core import iam_evaluator
+
+    unbridged = iam_evaluator._resolve_condition_key
+
+    def resolve_condition_key(key: str, context: Any) -> Any:
+        value = unbridged(key, context)
+        if key.lower() == "aws:principalarn" and ":assumed-role/" in value:
+            account, role = value.split(":")[4], value.split("/")[1]
+            return f"arn:aws:iam::{account}:role/{role}"
+        return value
+
+    iam_evaluator._resolve_condition_key = resolve_condition_key

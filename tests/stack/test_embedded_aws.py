@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import boto3
 import pytest
 from botocore.exceptions import ClientError
 
@@ -285,6 +286,35 @@ def tagging_needs_its_permission(server: Server) -> bool:
     return refused == len(calls)
 
 
+def a_condition_names_the_role_of_a_session(server: Server) -> bool:
+    root, iam = server.client("s3"), server.client("iam")
+    root.create_bucket(Bucket="guarded")
+    anybody = {"Effect": "Allow", "Principal": {"AWS": "*"}, "Action": "sts:AssumeRole"}
+    trust = json.dumps({"Version": "2012-10-17", "Statement": [anybody]})
+    arn = iam.create_role(RoleName="exempt", AssumeRolePolicyDocument=trust)["Role"]["Arn"]
+    everything = {"Effect": "Allow", "Action": "s3:*", "Resource": "*"}
+    policy = json.dumps({"Version": "2012-10-17", "Statement": [everything]})
+    iam.put_role_policy(RoleName="exempt", PolicyName="all", PolicyDocument=policy)
+    deny = {
+        "Effect": "Deny",
+        "Principal": "*",
+        "Action": "s3:PutObject",
+        "Resource": "arn:aws:s3:::guarded/*",
+        "Condition": {"ArnNotEquals": {"aws:PrincipalArn": arn}},
+    }
+    root.put_bucket_policy(
+        Bucket="guarded", Policy=json.dumps({"Version": "2012-10-17", "Statement": [deny]})
+    )
+    taken = server.client("sts").assume_role(RoleArn=arn, RoleSessionName="s")["Credentials"]
+    keys = (taken["AccessKeyId"], taken["SecretAccessKey"], taken["SessionToken"])
+    s3 = client("s3", server.url, boto3.Session(*keys, region_name="us-east-1"))
+    try:
+        s3.put_object(Bucket="guarded", Key="key", Body=b"")
+    except ClientError:
+        return False
+    return True
+
+
 def a_header_that_was_not_signed_is_refused(server: Server) -> bool:
     server.client("s3").create_bucket(Bucket="signed")
     there = {"Bucket": "signed", "Key": "key"}
@@ -426,6 +456,7 @@ BRIDGES: list[tuple[Probe, str]] = [
     (a_preflight_is_answered, "_put_whole_integration"),
     (a_batch_needs_only_the_permission_of_its_calls, "authorize_batches_as_single_calls"),
     (tagging_needs_its_permission, "ask_for_leave_to_tag"),
+    (a_condition_names_the_role_of_a_session, "name_the_role_of_a_session"),
     (a_header_that_was_not_signed_is_refused, "refuse_headers_that_were_not_signed"),
     (a_malware_protection_plan_is_taken, "take_malware_protection_plans"),
     (a_form_with_other_bytes_is_refused, "verify_checksums_of_forms"),

@@ -305,7 +305,7 @@ def a_condition_names_the_role_of_a_session(server: Server) -> bool:
     root.put_bucket_policy(
         Bucket="guarded", Policy=json.dumps({"Version": "2012-10-17", "Statement": [deny]})
     )
-    taken = server.client("sts").assume_role(RoleArn=arn, RoleSessionName="s")["Credentials"]
+    taken = server.client("sts").assume_role(RoleArn=arn, RoleSessionName="exempt")["Credentials"]
     keys = (taken["AccessKeyId"], taken["SecretAccessKey"], taken["SessionToken"])
     s3 = client("s3", server.url, boto3.Session(*keys, region_name="us-east-1"))
     try:

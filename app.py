@@ -29,6 +29,7 @@ from chalicelib import (
     openapi,
     page,
     retries,
+    scans,
     schemas,
     settings,
     stats,
@@ -50,7 +51,7 @@ route = Routes(app)
 # --- HTTP -------------------------------------------------------------------------------------------------
 
 
-@route.post("/presign", body=schemas.PRESIGN, answer=answers.SIGNED_UPLOAD)
+@route.post("/presign", body=schemas.PRESIGN, answer=answers.SIGNED_UPLOAD, also=answers.OVER_QUOTA)
 def presign(call: Call) -> Any:
     """Sign an upload."""
     return uploads.presign(call.settings, call.owner, call.body, call.base_url)
@@ -189,6 +190,12 @@ def on_upload(event: S3Event) -> None:
 def on_incoming(event: S3Event) -> None:
     """A document that a machine dropped into incoming/ becomes a queued job."""
     intake.on_objects_created(config, event.to_dict())
+
+
+@app.on_cw_event(scans.event_pattern(config))
+def on_scan(event: CloudWatchEvent) -> None:
+    """The verdict on a file is there: its job is queued."""
+    intake.on_scanned(config, event.to_dict())
 
 
 @app.on_sqs_message(queue=config.queue_name, batch_size=10)

@@ -142,13 +142,15 @@ SIGNED_REQUEST = _object(
     {"url": _URL, "key": _TEXT, "headers": _TEXTS, "expires": _SECONDS}, name="SignedRequest"
 )
 
+OVER_QUOTA = {429: "Too much of the caller's is open already: `Retry-After` says when to ask again."}
+
 NO_SUCH_UPLOAD = {404: "The caller has no such upload."}
 
 SIGNED_DOWNLOAD = _object({"url": _URL, "expiresIn": _SECONDS}, name="SignedDownload")
 
 ELSEWHERE_OR_NOT_YET = {
     302: "The file, for a client that does not ask for JSON.",
-    409: "The job has not ended.",
+    409: "The job has not ended, or its original is not known to be clean.",
 }
 
 NOT_TO_BE_RETRIED = {409: "It has not failed, or its original is gone."}

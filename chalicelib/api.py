@@ -19,7 +19,7 @@ from chalicelib.telemetry import cause, log
 CORS = CORSConfig(
     allow_origin="*",  # callers bear a token; nothing here rests on cookies
     allow_headers=["Authorization", "Content-Type", "If-None-Match"],
-    expose_headers=["ETag", "Location"],
+    expose_headers=["ETag", "Location", "Retry-After"],
     max_age=600,
 )
 

@@ -12,12 +12,14 @@ from chalicelib.routes import Routes
 
 
 def declare(route: Routes) -> None:
-    @route.get("/s3/params", query=schemas.S3_PARAMS_QUERY, answer=answers.SIGNED_FORM)
+    @route.get(
+        "/s3/params", query=schemas.S3_PARAMS_QUERY, answer=answers.SIGNED_FORM, also=answers.OVER_QUOTA
+    )
     def s3_params(call: Call) -> Any:
         """Sign an upload as a form."""
         return uploads.params(call.settings, call.owner, call.query, call.base_url)
 
-    @route.post("/s3/multipart", body=schemas.MULTIPART, answer=answers.MULTIPART)
+    @route.post("/s3/multipart", body=schemas.MULTIPART, answer=answers.MULTIPART, also=answers.OVER_QUOTA)
     def begin_multipart(call: Call) -> Any:
         """Begin an upload in parts."""
         return multipart.create(call.settings, call.owner, call.body, call.base_url)
@@ -63,7 +65,12 @@ def declare(route: Routes) -> None:
         """Sign one part."""
         return multipart.sign_part(call.settings, call.owner, upload_id, part_number, **call.query)
 
-    @route.post("/s3/sign", body=schemas.SIGN, answer=answers.SIGNED_REQUEST, also=answers.NO_SUCH_UPLOAD)
+    @route.post(
+        "/s3/sign",
+        body=schemas.SIGN,
+        answer=answers.SIGNED_REQUEST,
+        also=answers.NO_SUCH_UPLOAD | answers.OVER_QUOTA,
+    )
     def sign_request(call: Call) -> Any:
         """Sign one request of an uploader that speaks to S3 itself."""
         return signing.sign(call.settings, call.owner, call.body)

@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 from chalice.app import Response
 
-from chalicelib import clients, keys, sigv4
+from chalicelib import clients, keys, scans, sigv4
 from chalicelib.errors import Conflict, NotFound
 from chalicelib.jobs import Job
 from chalicelib.jsontext import to_json
@@ -76,7 +76,7 @@ def sign(settings: Settings, owner: str, job_id: str, name: str) -> Download:
 
     Raises:
         NotFound: this owner has no such job, or the job no such file.
-        Conflict: the job has not ended (`not_ended`).
+        Conflict: the job has not ended (`not_ended`), or nobody has found its original clean (`not_clean`).
     """
     try:
         job = open_ledger(settings).get(owner, job_id)
@@ -85,6 +85,10 @@ def sign(settings: Settings, owner: str, job_id: str, name: str) -> Download:
     if not job.status.ended:
         raise Conflict(f"The job is {job.status}: its files can be had once it has ended.", code="not_ended")
     key, filename, content_type = _file(settings, job, name)
+    if name == ORIGINAL and settings.scans_for_malware and scans.verdict(settings, key) != scans.CLEAN:
+        raise Conflict(
+            "The original cannot be had: no scan has found it to be free of malware.", code="not_clean"
+        )
     expires_in = min(EXPIRES_IN, settings.expires_in)
     url = sigv4.presign(
         "GET",

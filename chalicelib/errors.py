@@ -82,6 +82,18 @@ class PayloadTooLarge(WaybillError):
     code = "payload_too_large"
 
 
+class TooManyRequests(WaybillError):
+    """Not before something has ended; `after` is in seconds (RFC 6585, section 4)."""
+
+    status = 429
+    code = "too_many_requests"
+    retryable = True
+
+    def __init__(self, message: str, *, code: str, after: int) -> None:
+        super().__init__(message, code=code)
+        self.headers = {"Retry-After": str(after)}
+
+
 class Unavailable(WaybillError):
     status = 503
     code = "unavailable"
@@ -113,6 +125,19 @@ class NoTurn(Unavailable):
     """There was no room to begin in time: nothing was tried, and it counts as no attempt."""
 
     code = "no_turn"
+
+
+class AwaitingScan(Unavailable):
+    """The file has not been scanned yet: nothing was tried, and it counts as no attempt."""
+
+    code = "awaiting_scan"
+
+
+class ScanFailed(WaybillError):
+    """Nobody can say whether the file is clean: the job ends FAILED, and a retry has it scanned anew."""
+
+    status = 422
+    code = "scan_failed"
 
 
 class Superseded(WaybillError):

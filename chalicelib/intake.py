@@ -1,11 +1,11 @@
-"""S3 event records → a job in the ledger and a message on the queue."""
+"""What tells of objects → a job in the ledger and a message on the queue."""
 
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 from urllib.parse import unquote_plus
 
-from chalicelib import clients, keys, messages, storage
+from chalicelib import clients, keys, scans, storage
 from chalicelib.errors import Unavailable
 from chalicelib.jobs import Job, Order, Status, Upload, timestamp
 from chalicelib.ledger import Ledger, open_ledger
@@ -33,11 +33,48 @@ def on_objects_created(settings: Settings, event: Mapping[str, Any]) -> None:
         raise Unavailable(f"{len(failures)} records could not be entered.") from failures[0]
 
 
+def on_scanned(settings: Settings, event: Mapping[str, Any]) -> None:
+    """Queue the job of an object that has been scanned for malware; enter it, where this is the first event.
+
+    The event is no more than a hint: its verdict is read from the object's tag. Shape: Amazon GuardDuty User
+    Guide, "Monitoring S3 object scans with Amazon EventBridge", S3 object scan result. The key is as it is.
+    """
+    told = event["detail"]["s3ObjectDetails"]
+    key = told["objectKey"]
+    ours = told["bucketName"] == settings.bucket and keys.parse(settings, key) is not None
+    if not (ours and settings.scans_for_malware):
+        return
+    found = storage.head(settings, key)
+    if found is None or found["ETag"].strip('"') != told["eTag"].strip('"'):
+        log("scan.moot")  # it has been moved, or the newer upload that lies there gets a scan of its own
+        return
+    upload = upload_at(settings, key, found["ETag"], found["ContentLength"], found["LastModified"])
+    if upload is not None:
+        enter(settings, open_ledger(settings), upload)
+
+
+def upload_at(settings: Settings, key: str, etag: str, size: int, modified: datetime) -> Upload | None:
+    """The upload that lies on a key, by what a listing or a look at it tells; None where it is no work."""
+    place = keys.parse(settings, key)
+    if place is None:
+        return None
+    etag = etag.strip('"')
+    return Upload(
+        owner=place.owner,
+        job_id=place.job_id or keys.derived_job_id(settings.bucket, key, etag, modified),
+        key=key,
+        filename=place.filename,
+        etag=etag,
+        size=size,
+        uploaded_at=timestamp(modified.timestamp()),
+    )
+
+
 def enter(settings: Settings, ledger: Ledger, upload: Upload) -> Job:
     """Ledger first, then queue: a crash in between leaves a job for the repeated event or the sweep."""
     job, relation = ledger.record(upload, lambda: storage.is_current(settings, upload))
     if relation is not Order.OLDER and job.status is Status.QUEUED:
-        messages.send(settings, [job])
+        scans.queue(settings, job)
     log(
         "job.entered", jobId=job.job_id, owner=owner_hash(job.owner), run=job.run, order=relation.name.lower()
     )

@@ -8,6 +8,9 @@ from typing import Any, Self
 
 from chalicelib import items
 
+SCANNING = "scanning"
+"""The stage of a job that is QUEUED, but without a message: its file has first to be scanned for malware."""
+
 
 class Status(StrEnum):
     QUEUED = "QUEUED"
@@ -86,6 +89,8 @@ class Job:
     expires_at: int | None = None
     verdict: dict[str, Any] | None = None
     """How heavy work came out (see `Ending`), from the worker to the step that ends the job."""
+    open_since: str | None = None
+    """Only while the job is open, and with it its entry in the index of open jobs (see `partition.py`)."""
 
     @property
     def moved(self) -> bool:
@@ -182,7 +187,7 @@ def order(job: Job, upload: Upload) -> Order:
     return Order.SAME if known == heard else Order.NEWER if heard > known else Order.OLDER
 
 
-def queued(upload: Upload, *, run: int, created_at: str, now: str) -> Job:
+def queued(upload: Upload, *, run: int, created_at: str, now: str, stage: str = "queued") -> Job:
     """The job that an upload opens, ready to be claimed."""
     return Job(
         owner=upload.owner,
@@ -198,6 +203,8 @@ def queued(upload: Upload, *, run: int, created_at: str, now: str) -> Job:
         sequencer=upload.sequencer,
         created_at=created_at,
         updated_at=now,
+        stage=stage,
+        open_since=now,
     )
 
 
@@ -237,6 +244,7 @@ _ATTRIBUTES = {
     "finished_at": "finishedAt",
     "expires_at": "expiresAt",
     "verdict": "verdict",
+    "open_since": "openSince",
 }
 
 

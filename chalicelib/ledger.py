@@ -3,15 +3,19 @@
               ┌────────────── retry ──────────────┐
               ▼                                   │
     (event) ▶ QUEUED ─claim▶ PROCESSING ─finish▶ FAILED
-                              │  ▲ └─── finish ▶ COMPLETED
-                              │  │ └─── finish ▶ REJECTED
-                              └──┘
-                    claimed again: the lease ran out, or was given back
+              ▲               │ │  ▲ └── finish ▶ COMPLETED
+              └── await_scan ─┘ │  │ └── finish ▶ REJECTED
+                                └──┘
+                      claimed again: the lease ran out, or was given back
 
 A newer upload on the same key opens the job again, from whatever state, as its next run; so does a retry,
 which puts the failed original back under its open key. Every state also leads to DELETED, where what is left
 is a tombstone, and from there only an upload that is newer than the deletion leads on. Every arrow is one
 conditional write, and all conditions are in this file: a write that loses its condition changes nothing.
+
+`openSince` is there while a job is QUEUED or PROCESSING: the write that opens a job sets it, the one that
+ends or deletes it takes it away. Only jobs that have it are in the index `open-jobs`, so that counting an
+owner's open jobs reads those alone, and no counter has to be kept in step.
 
 A claim carries a lease. Time runs downwards, `L1` and `L2` are lease tokens:
 
@@ -78,12 +82,14 @@ class Ledger:
         *,
         lease_seconds: int,
         retention_days: int = 0,
+        entry_stage: str = "queued",
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._dynamodb = dynamodb
         self._table = table
         self._lease_seconds = lease_seconds
         self._retention_days = retention_days
+        self._entry_stage = entry_stage
         self._clock = clock
 
     def record(self, upload: Upload, is_there: Callable[[], bool] = lambda: True) -> tuple[Job, Order]:
@@ -97,7 +103,7 @@ class Ledger:
             where the ledger knew the upload already, `OLDER` where it knows a later one.
         """
         now = self._now()
-        job = jobs.queued(upload, run=1, created_at=now, now=now)
+        job = jobs.queued(upload, run=1, created_at=now, now=now, stage=self._entry_stage)
         known = self._put(job, "attribute_not_exists(jobId)", {})
         while known is not None:
             relation = order(known, upload)
@@ -170,6 +176,7 @@ class Ledger:
                 "finishedAt": finished_at,
                 "verdict": None,
                 "expiresAt": int(self._clock()) + days * 86_400 if days else None,
+                "openSince": None,
             },
             values={":lease": claimed.lease, ":processing": Status.PROCESSING},
         )
@@ -250,6 +257,26 @@ class Ledger:
             raise LeaseLost(f"Job {job_id} is no longer this worker's.")
         return job
 
+    def await_scan(self, claimed: Job) -> bool:
+        """PROCESSING ▶ QUEUED: there is nothing to do before the file has been scanned.
+
+        The claim counts as no attempt. False where the job was not this worker's any more.
+        """
+        _, waiting = self._update(
+            claimed.owner,
+            claimed.job_id,
+            condition="lease = :lease AND #status = :processing",
+            assign={
+                "status": Status.QUEUED,
+                "stage": jobs.SCANNING,
+                "lease": None,
+                "leaseUntil": 0,
+                "attempts": claimed.attempts - 1,
+            },
+            values={":lease": claimed.lease, ":processing": Status.PROCESSING},
+        )
+        return waiting
+
     def touch(self, seen: Job) -> bool:
         """Mark a job as looked after; False where it has changed since it was read."""
         now = self._now()
@@ -268,7 +295,13 @@ class Ledger:
         An ended job leaves its state by a new run only, so that a FAILED one which is still of the run that
         was seen is still FAILED: this is the arrow called retry as well.
         """
-        job = jobs.queued(upload, run=seen.run + 1, created_at=seen.created_at, now=self._now())
+        job = jobs.queued(
+            upload,
+            run=seen.run + 1,
+            created_at=seen.created_at,
+            now=self._now(),
+            stage=self._entry_stage,
+        )
         known = self._put(
             job,
             "run = :run AND #status IN (:completed, :rejected, :failed)",
@@ -299,7 +332,16 @@ class Ledger:
                     "stage": "deleted",
                     **dict.fromkeys(("key", "sourceKey", "filename"), ""),
                     **dict.fromkeys(
-                        ("lease", "contentType", "detectedType", "outputs", "metadata", "error", "verdict")
+                        (
+                            "lease",
+                            "contentType",
+                            "detectedType",
+                            "outputs",
+                            "metadata",
+                            "error",
+                            "verdict",
+                            "openSince",
+                        )
                     ),
                     "expiresAt": int(self._clock()) + TOMBSTONE_SECONDS,
                 },
@@ -394,4 +436,5 @@ def open_ledger(settings: Settings) -> Ledger:
         settings.jobs_table,
         lease_seconds=settings.lease_seconds,
         retention_days=settings.retention_days,
+        entry_stage=jobs.SCANNING if settings.scans_for_malware else "queued",
     )

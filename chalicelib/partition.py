@@ -1,5 +1,7 @@
 """An owner's partition of the `jobs` table, read from end to end: the jobs page by page, or only their sizes.
 
+And its partition of the index of open jobs, which is short however many jobs have ended.
+
 What changes a job, and reads it to that end, is the ledger.
 """
 
@@ -12,6 +14,9 @@ from chalicelib.jobs import Job, Status
 from chalicelib.settings import Settings
 
 MAX_READS_PER_PAGE = 10
+
+OPEN_JOBS = "open-jobs"
+"""The index of `infra/template.yaml` that holds `owner`, `openSince` and `size` of the jobs that are open."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,3 +80,23 @@ def sizes(settings: Settings, owner: str) -> Iterator[tuple[Status, int]]:
         for item in answer["Items"]:
             yield Status(item["status"]["S"]), int(item["size"]["N"])
         last = answer.get("LastEvaluatedKey")
+
+
+def open_sizes(settings: Settings, owner: str, *, limit: int | None) -> tuple[list[int], bool]:
+    """Sizes in bytes of an owner's open jobs, in one read, and whether there are more of them than these.
+
+    One read gives 1 MB, which is a thousand jobs and more, and `limit` at most. The index follows the table
+    by fractions of a second.
+    """
+    query: dict[str, Any] = {
+        "TableName": settings.jobs_table,
+        "IndexName": OPEN_JOBS,
+        "KeyConditionExpression": "#owner = :owner",
+        "ProjectionExpression": "#size",
+        "ExpressionAttributeNames": {"#owner": "owner", "#size": "size"},
+        "ExpressionAttributeValues": items.to_item({":owner": owner}),
+    }
+    if limit:
+        query["Limit"] = limit
+    answer: Any = clients.dynamodb().query(**query)
+    return [int(item["size"]["N"]) for item in answer["Items"]], "LastEvaluatedKey" in answer

@@ -20,8 +20,17 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from chalicelib import events, executions, keys, notifications, outputs, sandbox, scratch, storage
-from chalicelib.errors import LeaseLost, NotFound, NoTurn, Rejected, RetryLater, Superseded, WaybillError
+from chalicelib import events, executions, keys, notifications, outputs, sandbox, scans, scratch, storage
+from chalicelib.errors import (
+    AwaitingScan,
+    LeaseLost,
+    NotFound,
+    NoTurn,
+    Rejected,
+    RetryLater,
+    Superseded,
+    WaybillError,
+)
 from chalicelib.filetypes import HEAD_BYTES, OTHER, FileType, detect
 from chalicelib.jobs import Ending, Job, Status
 from chalicelib.ledger import Claim, Ledger, open_ledger
@@ -98,6 +107,7 @@ def end(settings: Settings, ledger: Ledger, job: Job, begin_by: float) -> None:
     """Bring a claimed job to its end, which is FAILED where this was the last attempt and it failed.
 
     Heavy work only begins here; the job is its execution's when this returns.
+    One whose file has not been scanned yet, where that has to be, goes back and waits for it.
 
     Raises:
         RetryLater: there was no room to begin, or the attempt failed and there are more to come.
@@ -111,6 +121,8 @@ def end(settings: Settings, ledger: Ledger, job: Job, begin_by: float) -> None:
         log("job.no_turn", jobId=job.job_id)
         ledger.release(job, tried=False)
         raise RetryLater(error.message, after=NO_TURN) from error
+    except AwaitingScan:
+        await_scan(settings, ledger, job)
     except Exception as error:
         reason = reason_of(error)
         log("job.attempt_failed", jobId=job.job_id, attempt=job.attempts, error=cause(error))
@@ -150,6 +162,17 @@ def go_on(settings: Settings, ledger: Ledger, job: Job) -> None:
         close(settings, ledger.finish(now, Ending.from_verdict(now.verdict)))
 
 
+def await_scan(settings: Settings, ledger: Ledger, job: Job) -> None:
+    """Leave a claimed job until its file has been scanned: the verdict's event, or the sweep, queues it.
+
+    Raises:
+        RetryLater: the verdict came right now, when its event found the job in this worker's hands.
+    """
+    log("job.awaits_scan", jobId=job.job_id, run=job.run)
+    if ledger.await_scan(job) and not scans.is_pending(settings, job):
+        raise RetryLater("The file has just been scanned.", after=1)
+
+
 def step_aside(settings: Settings, ledger: Ledger, job: Job, superseded: Superseded) -> None:
     """Leave a claimed job to the newer upload on its key.
 
@@ -181,6 +204,7 @@ def attempt(settings: Settings, job: Job, work: Work) -> Outcome:
     try:
         original = storage.open_original(settings, job)
         validate(settings, original)
+        scans.admit(settings, original)
         head = original.body.read(HEAD_BYTES)
         file_type = detect(head, job.filename)
         admit(settings, file_type)

@@ -13,13 +13,15 @@ whichever is first:
 
 Whichever finds the job QUEUED sends its message, and a second one of them does no harm. After a crash
 behind the copy the event, or else the sweep, does the rest; one behind the ledger is like a lost message.
+Where files are scanned for malware, the message comes with the verdict on the copy: as an upload of now it
+gets none of the original's tags, and is scanned itself.
 The copy under `failed/` stays until the new run has ended, and is cleared away by `pipeline.close`: until
 then it is what an open object that gets lost can be had back from.
 """
 
 from typing import Any
 
-from chalicelib import clients, keys, messages, storage
+from chalicelib import clients, keys, scans, storage
 from chalicelib.declared import SINGLE_LIMIT
 from chalicelib.errors import Conflict
 from chalicelib.jobs import Job, Status, Upload, timestamp
@@ -42,7 +44,7 @@ def retry(settings: Settings, owner: str, job_id: str) -> Job:
     upload = _put_back(settings, failed)
     job = ledger.reopen(failed, upload) or _opened_meanwhile(settings, ledger, upload)
     if job.status is Status.QUEUED:
-        messages.send(settings, [job])
+        scans.queue(settings, job)
     log("job.retried", jobId=job_id, owner=owner_hash(owner), run=job.run)
     return job
 
@@ -96,6 +98,7 @@ def _copied_back(settings: Settings, job: Job, key: str) -> Any:
             Key=key,
             CopySource={"Bucket": settings.bucket, "Key": job.key},
             IfNoneMatch="*",
+            TaggingDirective="REPLACE",
         )["CopyObjectResult"]
     except s3.exceptions.ClientError as error:
         if clients.http_status(error) == 404:

@@ -147,6 +147,12 @@ class Settings:
     """That Amazon Transcribe is told; None lets it find out."""
     max_transcript_seconds: int
     """Of sound, how much of one file the worker recognises."""
+    quota_open_jobs: int
+    """How many jobs of one owner may be open when another upload is signed; 0 does not ask."""
+    quota_open_bytes: int
+    """Their bytes, those of the upload among them; 0 does not ask."""
+    malware_scan: str
+    """Who scans files for malware before they are touched: `none` or `guardduty`."""
     webhook_allow_insecure: bool
     """Lets webhooks go to plain http and to private addresses: for a stack on one's own machine."""
     webhook_retry_seconds: tuple[int, ...]
@@ -217,6 +223,9 @@ class Settings:
             transcriber=read.choice("TRANSCRIBER", TRANSCRIBERS, "pocketsphinx"),
             transcribe_language=read.optional("TRANSCRIBE_LANGUAGE", _LANGUAGE, "a language such as en-US"),
             max_transcript_seconds=read.number("MAX_TRANSCRIPT_SECONDS", 3_600, 1, 86_400),
+            quota_open_jobs=read.number("QUOTA_OPEN_JOBS", 0, 0, 1_000),
+            quota_open_bytes=read.number("QUOTA_OPEN_BYTES", 0, 0, 1024 * TiB),
+            malware_scan=read.choice("MALWARE_SCAN", ("none", "guardduty"), "none"),
             webhook_allow_insecure=read.flag("WEBHOOK_ALLOW_INSECURE"),
             webhook_retry_seconds=read.waits("WEBHOOK_RETRY_SECONDS", RETRY_SECONDS),
         )
@@ -256,6 +265,10 @@ class Settings:
     def ended_prefixes(self) -> tuple[str, ...]:
         """Where an original lies once its job has ended."""
         return (self.processed_prefix, self.rejected_prefix, self.failed_prefix)
+
+    @property
+    def scans_for_malware(self) -> bool:
+        return self.malware_scan != "none"
 
     @property
     def queue_name(self) -> str:

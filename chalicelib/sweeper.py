@@ -4,7 +4,7 @@ The queue is only a buffer and events may get lost, so the bucket is asked. Each
 too long is looked up in the ledger and pushed on:
 
     no job, or of other content   ▶ entered and queued
-    QUEUED, long untouched        ▶ queued again
+    QUEUED, long untouched        ▶ queued again, unless its file still has to be scanned
     PROCESSING, lease run out     ▶ queued again; with its tries used up, the consumer ends it
     PROCESSING by an execution,
     long untouched                ▶ queued again; the consumer looks whether there is such an execution
@@ -23,8 +23,8 @@ from datetime import datetime
 from functools import partial
 from typing import Any
 
-from chalicelib import clients, executions, intake, keys, messages, pipeline, storage
-from chalicelib.jobs import Job, Order, Status, Upload, order, timestamp
+from chalicelib import clients, executions, intake, keys, messages, pipeline, scans, storage
+from chalicelib.jobs import Job, Order, Status, Upload, order
 from chalicelib.ledger import Ledger, open_ledger
 from chalicelib.settings import Settings
 from chalicelib.telemetry import cause, log
@@ -96,6 +96,8 @@ def _push_on_open(settings: Settings, ledger: Ledger, job: Job) -> str:
         return "in_work"
     if _age(job.updated_at) < settings.sweep_after_seconds:
         return "waiting"
+    if job.status is Status.QUEUED and scans.is_pending(settings, job):
+        return "scanning"
     if not ledger.touch(job):  # somebody is at it after all
         return "waiting"
     messages.send(settings, [job])
@@ -107,26 +109,13 @@ def _push_on_ended(settings: Settings, ledger: Ledger, job: Job, upload: Upload)
         pipeline.close(settings, job)
         return "closed"
     if reopened := ledger.reopen(job, upload):
-        messages.send(settings, [reopened])
+        scans.queue(settings, reopened)
         return "opened_again"
     return "waiting"
 
 
 def _upload_of(settings: Settings, listed: Mapping[str, Any]) -> Upload | None:
-    key, etag, modified = listed["Key"], listed["ETag"].strip('"'), listed["LastModified"]
-    place = keys.parse(settings, key)
-    if place is None:
-        return None
-    job_id = place.job_id or keys.derived_job_id(settings.bucket, key, etag, modified)
-    return Upload(
-        owner=place.owner,
-        job_id=job_id,
-        key=key,
-        filename=place.filename,
-        etag=etag,
-        size=listed["Size"],
-        uploaded_at=timestamp(modified.timestamp()),
-    )
+    return intake.upload_at(settings, listed["Key"], listed["ETag"], listed["Size"], listed["LastModified"])
 
 
 def _job_id_of(settings: Settings, key: str) -> str | None:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from chalicelib import clients, keys, sigv4, sigv4_post
+from chalicelib import clients, keys, quotas, sigv4, sigv4_post
 from chalicelib.declared import SINGLE_LIMIT, Declared
 from chalicelib.errors import BadRequest
 from chalicelib.settings import Settings
@@ -78,7 +78,13 @@ def params(settings: Settings, owner: str, query: Mapping[str, str], base_url: s
 
 
 def new_key(settings: Settings, owner: str, declared: Declared) -> tuple[str, str]:
-    """A new job id, and the key for its file."""
+    """A new job id, and the key for its file.
+
+    Raises:
+        TooManyRequests: too much of the owner's is open.
+        BadRequest: the file alone is more than may be open.
+    """
+    quotas.admit(settings, owner, declared.size)
     job_id = keys.new_job_id()
     return job_id, keys.upload_key(settings, owner, job_id, keys.safe_filename(declared.filename))
 

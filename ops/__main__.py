@@ -71,6 +71,15 @@ def main() -> int:
         upload.add_arguments(upload_parser)
         upload_parser.set_defaults(command=upload.run)
 
+    throttle_parser = commands.add_parser("throttle", help="bound the requests that a deployed API takes")
+    throttle_parser.add_argument("--stage", default="dev", help="of Chalice (default: dev)")
+    throttle_parser.add_argument("--rate", type=_positive, required=True, help="requests a second")
+    throttle_parser.add_argument("--burst", type=_positive, required=True, help="requests at once")
+    throttle_parser.add_argument(
+        "--app-dir", type=Path, default=Path(), help="where it was deployed from (default: here)"
+    )
+    throttle_parser.set_defaults(command=throttle)
+
     options = parser.parse_args()
     try:
         code: int = options.command(options)
@@ -159,6 +168,31 @@ def ls(options: argparse.Namespace) -> int:
         print(f"error: no embedded AWS answers on {endpoint_url}; `make run` starts it", file=sys.stderr)
         return 1
     return 0
+
+
+def throttle(options: argparse.Namespace) -> int:
+    """Set rate and burst of the stage's API Gateway, with the credentials and the region of the shell."""
+    import boto3
+
+    from ops import throttle as throttling
+
+    try:
+        rest_api_id, gateway_stage = throttling.deployed(options.app_dir, options.stage)
+    except LookupError as error:
+        print(f"error: {error.args[0]}", file=sys.stderr)
+        return 1
+    apigateway = boto3.client("apigateway")
+    changed = throttling.apply(apigateway, rest_api_id, gateway_stage, options.rate, options.burst)
+    limits = f"{options.rate} requests a second, {options.burst} at once"
+    print(f"{'Now' if changed else 'As before,'} {limits}, for each method of each path.")
+    return 0
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise ValueError(text)
+    return number
 
 
 def _hours(text: str) -> float:

@@ -10,6 +10,8 @@ Some choices in the table need a reason:
 - Whoever deletes on condition may read, as S3 compares the etag on the caller's behalf.
 - Whoever copies an object may read its tags and write them: S3 copies those along, and refuses the copy of a
   tagged object (one that a virus scanner has marked, say) to who may not.
+- Whoever queues a job may read what a scan for malware has found in its file, and so may who signs its
+  download. Nobody may write tags under an open prefix.
 - Whoever writes a final prefix may abort there: objects over 5 GB are moved in parts, and a move that fails
   takes its parts back.
 """
@@ -119,6 +121,7 @@ class Place(Enum):
     REJECTED = ("s3", "{r.bucket}/{r.prefixes.rejected}*")
     FAILED = ("s3", "{r.bucket}/{r.prefixes.failed}*")
     JOBS = ("dynamodb", "table/{r.jobs_table}")
+    OPEN_JOBS = ("dynamodb", "table/{r.jobs_table}/index/open-jobs")
     EVENTS = ("dynamodb", "table/{r.events_table}")
     WEBHOOKS = ("dynamodb", "table/{r.webhooks_table}")
     DELIVERIES = ("dynamodb", "table/{r.deliveries_table}")
@@ -182,23 +185,29 @@ GRANTS: Mapping[str, tuple[Grant, ...]] = {
         Grant("SignUploads", "PutObject AbortMultipartUpload ListMultipartUploadParts", (Place.UPLOADS,)),
         Grant("TellMissingFromForbidden", "ListBucket", (Place.BUCKET,)),
         Grant("ReadFiles", "GetObject", (*OPEN, *ENDED)),
-        Grant("TakeTagsOfRetried", "GetObjectTagging", (Place.FAILED,)),
-        Grant("PutTagsOfRetried", "PutObjectTagging", (Place.UPLOADS,)),
+        Grant("ReadVerdicts", "GetObjectTagging", (Place.UPLOADS, *ENDED)),
         Grant("DeleteFiles", "DeleteObject", (*OPEN, *ENDED)),
         Grant("KeepJobs", "GetItem PutItem Query UpdateItem", (Place.JOBS,)),
+        Grant("CountOpenJobs", "Query", (Place.OPEN_JOBS,)),
         Grant("QueueJobs", "SendMessage", (Place.QUEUE,)),
         Grant("KeepWebhooks", "GetItem PutItem UpdateItem Query DeleteItem", (Place.WEBHOOKS,)),
         Grant("KeepLogOfDeliveries", "BatchWriteItem Query", (Place.DELIVERIES,)),
     ),
     "on_upload": (
         Grant("TellMissingFromForbidden", "ListBucket", (Place.BUCKET,)),
-        Grant("InspectArrivals", "GetObject", (Place.UPLOADS,)),
+        Grant("InspectArrivals", "GetObject GetObjectTagging", (Place.UPLOADS,)),
         Grant("RecordJobs", "PutItem", (Place.JOBS,)),
         Grant("QueueJobs", "SendMessage", (Place.QUEUE,)),
     ),
     "on_incoming": (
         Grant("TellMissingFromForbidden", "ListBucket", (Place.BUCKET,)),
-        Grant("InspectArrivals", "GetObject", (Place.INCOMING,)),
+        Grant("InspectArrivals", "GetObject GetObjectTagging", (Place.INCOMING,)),
+        Grant("RecordJobs", "PutItem", (Place.JOBS,)),
+        Grant("QueueJobs", "SendMessage", (Place.QUEUE,)),
+    ),
+    "on_scan": (
+        Grant("TellMissingFromForbidden", "ListBucket", (Place.BUCKET,)),
+        Grant("InspectScanned", "GetObject GetObjectTagging", OPEN),
         Grant("RecordJobs", "PutItem", (Place.JOBS,)),
         Grant("QueueJobs", "SendMessage", (Place.QUEUE,)),
     ),
@@ -252,6 +261,7 @@ GRANTS: Mapping[str, tuple[Grant, ...]] = {
     "sweep": (
         Grant("FindOpenWork", "ListBucket", (Place.BUCKET,)),
         Grant("ReadFiles", "GetObject", (*OPEN, *ENDED)),
+        Grant("ReadVerdicts", "GetObjectTagging", OPEN),
         Grant("RemoveMovedAndDeleted", "DeleteObject", (*OPEN, *ENDED)),
         Grant("RecordJobs", "GetItem PutItem UpdateItem", (Place.JOBS,)),
         Grant("QueueJobs", "SendMessage", (Place.QUEUE,)),

@@ -199,6 +199,7 @@ class LocalStack:
     def _create_resources(self) -> None:
         """Create or update the CloudFormation stack."""
         cloudformation = self.client("cloudformation")
+        scanner = self._variables.get("MALWARE_SCAN", "none")
         request = {
             "StackName": STACK_NAME,
             "TemplateBody": (self._checkout / "infra" / "template.yaml").read_text(),
@@ -210,6 +211,7 @@ class LocalStack:
                     "ParameterKey": "Transcriber",
                     "ParameterValue": self._variables.get("TRANSCRIBER") or "pocketsphinx",
                 },
+                {"ParameterKey": "MalwareScan", "ParameterValue": scanner},
             ],
             "Capabilities": ["CAPABILITY_NAMED_IAM"],
         }

@@ -12,7 +12,12 @@ from typing import NoReturn
 
 from ops.children import when_parent_is_gone
 from ops.embedded_aws import HOST, environment
-from ops.embedded_aws.access import authorize_batches_as_single_calls
+from ops.embedded_aws.access import (
+    ask_for_leave_to_tag,
+    authorize_batches_as_single_calls,
+    name_the_role_of_a_session,
+    refuse_headers_that_were_not_signed,
+)
 from ops.embedded_aws.copies import keep_conditions_of_copies
 from ops.embedded_aws.forms import verify_checksums_of_forms
 from ops.embedded_aws.functions import (
@@ -20,6 +25,7 @@ from ops.embedded_aws.functions import (
     name_errors_of_functions,
     queue_asynchronous_events,
 )
+from ops.embedded_aws.guardduty import take_malware_protection_plans
 from ops.embedded_aws.large_objects import (
     complete_large_uploads_beside_other_requests,
     read_large_objects_by_the_piece,
@@ -64,6 +70,10 @@ async def serve(bind: str) -> None:
     make_functions_active_at_once()
     serve_rest_api_definitions()
     authorize_batches_as_single_calls()
+    ask_for_leave_to_tag()
+    name_the_role_of_a_session()
+    refuse_headers_that_were_not_signed()
+    take_malware_protection_plans()
     verify_checksums_of_forms()
     keep_conditions_of_copies()
     queue_asynchronous_events()

@@ -1,6 +1,9 @@
-"""Bridge of IAM: the permissions that a request needs."""
+"""Bridges of IAM: the permissions that a request needs, and what of it has to be signed."""
 
+from collections.abc import Mapping
 from typing import Any
+
+from ops.embedded_aws.shapes import Response
 
 
 def authorize_batches_as_single_calls() -> None:
@@ -18,3 +21,81 @@ def authorize_batches_as_single_calls() -> None:
         return action.removesuffix("Batch") if action and service in ("sqs", "sns") else action
 
     iam_actions.extract_iam_action = extract_iam_action
+
+
+def ask_for_leave_to_tag() -> None:
+    """MiniStack lets whoever may write an object write its tags along.
+
+    S3 asks for `s3:PutObjectTagging` where a PUT or the beginning of an upload in parts has tags, and where a
+    copy takes those of its source, for `s3:GetObjectTagging` there as well (Amazon S3 API Reference,
+    PutObject, CreateMultipartUpload and CopyObject, "Permissions").
+    """
+    from ministack.core import iam_actions
+    from ministack.services import s3
+
+    unbridged = iam_actions.s3_additional_checks
+
+    def s3_additional_checks(
+        method: str, path: str, headers: Mapping[str, str], body: bytes, query: dict[str, Any]
+    ) -> list[tuple[str, str]]:
+        checks: list[tuple[str, str]] = unbridged(method, path, headers, body, query)
+        bucket, _, key = path.lstrip("/").partition("/")
+        writes = iam_actions._s3_action(method, path, query) == "PutObject" and "uploadId" not in query
+        if not (key and writes):
+            return checks
+        may_tag = ("s3:PutObjectTagging", f"arn:aws:s3:::{bucket}/{key}")
+        source = iam_actions._s3_source_object(headers)
+        if source and headers.get("x-amz-tagging-directive", "COPY").upper() == "COPY":
+            source_bucket, _, source_key = source[0].removeprefix("arn:aws:s3:::").partition("/")
+            if s3.object_tags_for_condition(source_bucket, source_key, {}):
+                return [*checks, may_tag, ("s3:GetObjectTagging", source[0])]
+        elif headers.get("x-amz-tagging"):
+            return [*checks, may_tag]
+        return checks
+
+    iam_actions.s3_additional_checks = s3_additional_checks
+
+
+def refuse_headers_that_were_not_signed() -> None:
+    """MiniStack does whatever the headers of a presigned request say, also where nobody signed them.
+
+    S3 wants every `x-amz-` header to be among the signed ones, and answers 403 (Amazon S3 API Reference,
+    "Authenticating Requests: Using Query Parameters", X-Amz-SignedHeaders). Who holds a URL could else give
+    the object tags, or another class of storage.
+    """
+    from ministack.services import s3
+
+    unbridged = s3._verify_presigned_sigv4
+
+    def verify_presigned(
+        method: str, path: str, headers: Mapping[str, str], query: dict[str, Any]
+    ) -> Response | None:
+        if s3._qp(query, "X-Amz-Signature", ""):
+            signed = s3._qp(query, "X-Amz-SignedHeaders", "").split(";")
+            unsigned = [name for name in headers if name.startswith("x-amz-") and name not in signed]
+            if set(unsigned) - {"x-amz-content-sha256"}:
+                refusal = "There were headers present in the request which were not signed"
+                return s3._error("AccessDenied", refusal, 403, path)  # type: ignore[no-any-return]
+        return unbridged(method, path, headers, query)  # type: ignore[no-any-return]
+
+    s3._verify_presigned_sigv4 = verify_presigned
+
+
+def name_the_role_of_a_session() -> None:
+    """MiniStack compares `aws:PrincipalArn` with the ARN of a role's session.
+
+    On AWS it is the ARN of the role, whoever has taken it (IAM User Guide, "AWS global condition context
+    keys").
+    """
+    from ministack.core import iam_evaluator
+
+    unbridged = iam_evaluator._resolve_condition_key
+
+    def resolve_condition_key(key: str, context: Any) -> Any:
+        value = unbridged(key, context)
+        if key.lower() == "aws:principalarn" and ":assumed-role/" in value:
+            account, role = value.split(":")[4], value.split("/")[1]
+            return f"arn:aws:iam::{account}:role/{role}"
+        return value
+
+    iam_evaluator._resolve_condition_key = resolve_condition_key

@@ -22,6 +22,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import boto3
 import pytest
 from botocore.exceptions import ClientError
 
@@ -251,6 +252,92 @@ def a_batch_needs_only_the_permission_of_its_calls(server: Server) -> bool:
     return True
 
 
+def tagging_needs_its_permission(server: Server) -> bool:
+    """A PUT with tags, the beginning of an upload in parts with tags, and a copy of what has some."""
+    root, iam = server.client("s3"), server.client("iam")
+    root.create_bucket(Bucket="tagged")
+    root.put_object(Bucket="tagged", Key="has", Body=b"tags", Tagging="a=b")
+    root.put_object(Bucket="tagged", Key="has-none", Body=b"")
+    iam.create_user(UserName="writer")
+    statement = {
+        "Effect": "Allow",
+        "Action": ["s3:PutObject", "s3:GetObject"],
+        "Resource": "arn:aws:s3:::tagged/*",
+    }
+    policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+    iam.put_user_policy(UserName="writer", PolicyName="write", PolicyDocument=policy)
+    key = iam.create_access_key(UserName="writer")["AccessKey"]
+    s3 = client("s3", server.url, session(key["AccessKeyId"], key["SecretAccessKey"]))
+    there = {"Bucket": "tagged", "Key": "new"}
+    s3.put_object(**there, Body=b"")
+    s3.create_multipart_upload(**there)
+    s3.copy_object(**there, CopySource="tagged/has-none")
+    s3.copy_object(**there, CopySource="tagged/has", TaggingDirective="REPLACE")
+    calls: list[Callable[[], Any]] = [
+        lambda: s3.put_object(**there, Body=b"", Tagging="a=b"),
+        lambda: s3.create_multipart_upload(**there, Tagging="a=b"),
+        lambda: s3.copy_object(**there, CopySource="tagged/has"),
+    ]
+    refused = 0
+    for call in calls:
+        try:
+            call()
+        except ClientError as error:
+            refused += error.response["ResponseMetadata"]["HTTPStatusCode"] == 403
+    return refused == len(calls)
+
+
+def a_condition_names_the_role_of_a_session(server: Server) -> bool:
+    root, iam = server.client("s3"), server.client("iam")
+    root.create_bucket(Bucket="guarded")
+    anybody = {"Effect": "Allow", "Principal": {"AWS": "*"}, "Action": "sts:AssumeRole"}
+    trust = json.dumps({"Version": "2012-10-17", "Statement": [anybody]})
+    arn = iam.create_role(RoleName="exempt", AssumeRolePolicyDocument=trust)["Role"]["Arn"]
+    everything = {"Effect": "Allow", "Action": "s3:*", "Resource": "*"}
+    policy = json.dumps({"Version": "2012-10-17", "Statement": [everything]})
+    iam.put_role_policy(RoleName="exempt", PolicyName="all", PolicyDocument=policy)
+    deny = {
+        "Effect": "Deny",
+        "Principal": "*",
+        "Action": "s3:PutObject",
+        "Resource": "arn:aws:s3:::guarded/*",
+        "Condition": {"ArnNotEquals": {"aws:PrincipalArn": arn}},
+    }
+    root.put_bucket_policy(
+        Bucket="guarded", Policy=json.dumps({"Version": "2012-10-17", "Statement": [deny]})
+    )
+    taken = server.client("sts").assume_role(RoleArn=arn, RoleSessionName="exempt")["Credentials"]
+    keys = (taken["AccessKeyId"], taken["SecretAccessKey"], taken["SessionToken"])
+    s3 = client("s3", server.url, boto3.Session(*keys, region_name="us-east-1"))
+    try:
+        s3.put_object(Bucket="guarded", Key="key", Body=b"")
+    except ClientError:
+        return False
+    return True
+
+
+def a_header_that_was_not_signed_is_refused(server: Server) -> bool:
+    server.client("s3").create_bucket(Bucket="signed")
+    there = {"Bucket": "signed", "Key": "key"}
+    url = server.client("s3").generate_presigned_url("put_object", there)
+    assert http_call("PUT", url, b"as it was signed").status == 200
+    return http_call("PUT", url, b"with more", {"x-amz-tagging": "a=b"}).status == 403
+
+
+def a_malware_protection_plan_is_taken(server: Server) -> bool:
+    plan = {
+        "Type": "AWS::GuardDuty::MalwareProtectionPlan",
+        "Properties": {"Role": "arn:aws:iam::000000000000:role/scan", "ProtectedResource": {}},
+    }
+    try:
+        server.client("cloudformation").create_stack(
+            StackName="scanned", TemplateBody=json.dumps({"Resources": {"Plan": plan}})
+        )
+    except ClientError:
+        return False
+    return True
+
+
 NOTE = """
 import os, time
 def handler(event, context):
@@ -416,6 +503,10 @@ BRIDGES: list[tuple[Probe, str]] = [
     (put_rest_api_replaces_routes, "serve_rest_api_definitions, its PutRestApi,"),
     (a_preflight_is_answered, "_put_whole_integration"),
     (a_batch_needs_only_the_permission_of_its_calls, "authorize_batches_as_single_calls"),
+    (tagging_needs_its_permission, "ask_for_leave_to_tag"),
+    (a_condition_names_the_role_of_a_session, "name_the_role_of_a_session"),
+    (a_header_that_was_not_signed_is_refused, "refuse_headers_that_were_not_signed"),
+    (a_malware_protection_plan_is_taken, "take_malware_protection_plans"),
     (a_form_with_other_bytes_is_refused, "verify_checksums_of_forms"),
     (a_copy_keeps_its_condition, "keep_conditions_of_copies"),
     (part_of_a_large_object_is_read_alone, "read_large_objects_by_the_piece"),

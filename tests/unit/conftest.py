@@ -113,13 +113,13 @@ def _make_resources(settings: Settings) -> None:
         (settings.webhooks_table, "webhookId"),
         (settings.deliveries_table, "attemptId"),
     ):
+        index: Any = _open_jobs_index() if table == settings.jobs_table else {}
+        names = ["owner", sort_key, *(["openSince"] if index else [])]
         clients.dynamodb().create_table(
             TableName=table,
             BillingMode="PAY_PER_REQUEST",
-            AttributeDefinitions=[
-                {"AttributeName": "owner", "AttributeType": "S"},
-                {"AttributeName": sort_key, "AttributeType": "S"},
-            ],
+            AttributeDefinitions=[{"AttributeName": name, "AttributeType": "S"} for name in names],
+            **index,
             KeySchema=[
                 {"AttributeName": "owner", "KeyType": "HASH"},
                 {"AttributeName": sort_key, "KeyType": "RANGE"},
@@ -139,3 +139,15 @@ def start() -> Iterator[Start]:
     """Starts an endpoint that answers as told, until the end of the test."""
     with ExitStack() as stack:
         yield lambda answer=OK, tls=None: stack.enter_context(serving(answer, tls))
+
+
+def _open_jobs_index() -> dict[str, Any]:
+    """As in infra/template.yaml."""
+    keys = [
+        {"AttributeName": "owner", "KeyType": "HASH"},
+        {"AttributeName": "openSince", "KeyType": "RANGE"},
+    ]
+    projection = {"ProjectionType": "INCLUDE", "NonKeyAttributes": ["size"]}
+    return {
+        "GlobalSecondaryIndexes": [{"IndexName": "open-jobs", "KeySchema": keys, "Projection": projection}]
+    }

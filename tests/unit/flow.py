@@ -368,6 +368,7 @@ class Flow:
             settings.jobs_table,
             lease_seconds=settings.lease_seconds,
             retention_days=settings.retention_days,
+            entry_stage=jobs.SCANNING if settings.scans_for_malware else "queued",
             clock=self.clock,
         )
 

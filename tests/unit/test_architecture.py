@@ -31,7 +31,7 @@ LAYERS = (
     },
     {"heavy", "multipart", "speech"},
     {"auth", "intake", "openapi", "pipeline", "uploads", "webhooks"},
-    {"executions", "outputs", "progress", "transcription.amazon", "transfers"},
+    {"executions", "outputs", "progress", "quotas", "scans", "transcription.amazon", "transfers"},
     {
         "answers",
         "declared",

@@ -213,6 +213,7 @@ class TestFinishing:
             error=error,
             finished_at=timestamp(clock()),
             updated_at=timestamp(clock()),
+            open_since=None,
         )
         assert ledger.find("alice", JOB_ID) == ended
 

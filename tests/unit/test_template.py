@@ -6,6 +6,7 @@ has no `s3:signatureAge`: no run against it would miss them. So what the templat
 
 import json
 import re
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ import yaml
 from cfnlint.api import lint_file  # type: ignore[import-untyped]
 from chalice.config import Config
 
+from chalicelib import scans
+from chalicelib.partition import OPEN_JOBS
 from chalicelib.queues import MAX_WAIT
 from chalicelib.settings import MAX_RETRIES, MAX_RETRY_TIME, Settings
 from chalicelib.webhooks import deliveries
@@ -28,6 +31,8 @@ CONFIG: dict[str, Any] = json.loads((ROOT / ".chalice" / "config.json").read_tex
 ACCOUNT = "000000000000"
 REGION = "us-east-1"
 ENDPOINT = "http://127.0.0.1:4566"
+
+SCANNER = f"arn:aws:iam::{ACCOUNT}:role/the-scanner"
 
 DAY = 86_400
 FARGATE = {
@@ -126,6 +131,8 @@ class Stack:
                 return self._sub(text, {})
             case {"Fn::Join": [between, parts]}:
                 return between.join(self._resolve(parts))
+            case {"Fn::GetAtt": "MalwareScanRole.Arn"}:
+                return SCANNER
             case {"Fn::GetAtt": attribute}:
                 return self._arn(attribute)
             case {"Fn::Equals": [left, right]}:
@@ -250,6 +257,65 @@ def test_an_age_that_is_no_whole_number_of_seconds_is_refused(age: str) -> None:
     assert not re.search(RAW["Parameters"]["MaxSignatureAge"]["AllowedPattern"], age)
 
 
+# --- Malware ------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def scanned() -> Stack:
+    return Stack(Stage="local", MalwareScan="guardduty")
+
+
+def test_by_default_nobody_scans(stack: Stack) -> None:
+    assert "MalwareProtection" not in stack.resources
+    assert "MalwareScanRole" not in stack.resources
+    assert stack.statements("BucketPolicy").keys() == {"TlsOnly", "NoOldSignatures"}
+
+
+def test_all_open_work_is_scanned_and_tagged(scanned: Stack) -> None:
+    plan = scanned.resources["MalwareProtection"]
+    bucket = {"BucketName": scanned.outputs["BucketName"], "ObjectPrefixes": ["uploads/", "incoming/"]}
+    assert plan["ProtectedResource"] == {"S3Bucket": bucket}
+    assert plan["Actions"] == {"Tagging": {"Status": "ENABLED"}}
+    assert plan["Role"] == SCANNER
+
+
+def test_nobody_but_the_scanner_tags_open_work(scanned: Stack) -> None:
+    statements = scanned.statements("BucketPolicy")
+    open_work = [f"arn:aws:s3:::waybill-local-{ACCOUNT}/{prefix}/*" for prefix in ("uploads", "incoming")]
+    tagging = statements["OnlyTheScannerTagsOpenWork"]
+    assert tagging["Resource"] == open_work
+    assert set(tagging["Action"]) == {
+        f"s3:{verb}Object{version}Tagging" for verb in ("Put", "Delete") for version in ("", "Version")
+    }
+    assert tagging["Condition"] == {"ArnNotEquals": {"aws:PrincipalArn": SCANNER}}
+    bringing = statements["NoUploadBringsItsVerdict"]
+    assert (bringing["Action"], bringing["Resource"]) == ("s3:PutObject", open_work)
+    assert bringing["Condition"] == {"Null": {f"s3:RequestObjectTag/{scans.TAG}": "false"}}
+    assert {statement["Effect"] for statement in statements.values()} == {"Deny"}
+
+
+def test_malware_is_read_by_nobody_but_the_functions_that_move_it(scanned: Stack) -> None:
+    refusal = scanned.statements("BucketPolicy")["NobodyReadsMalware"]
+    assert refusal["Condition"]["StringEquals"] == {f"s3:ExistingObjectTag/{scans.TAG}": "THREATS_FOUND"}
+    exempt = refusal["Condition"]["ArnNotLike"]["aws:PrincipalArn"]
+    assert fnmatch(f"arn:aws:iam::{ACCOUNT}:role/waybill-local-consume", exempt)
+    assert not fnmatch(f"arn:aws:iam::{ACCOUNT}:role/waybill-local", exempt)  # who signs downloads
+
+
+def test_the_scanner_may_change_nothing_but_tags(scanned: Stack) -> None:
+    (policy,) = scanned.resources["MalwareScanRole"]["Policies"]
+    for statement in policy["PolicyDocument"]["Statement"]:
+        resources, actions = (
+            [named] if isinstance(named, str) else named
+            for named in (statement["Resource"], statement["Action"])
+        )
+        assert all("waybill-local" in r or "DO-NOT-DELETE-AmazonGuardDuty" in r for r in resources)
+        if "s3:PutObject" in actions:
+            (only,) = resources
+            assert only.endswith("/malware-protection-resource-validation-object")
+        assert not any("Delete" in action for action in actions if action.startswith("s3:"))
+
+
 # --- TLS elsewhere ------------------------------------------------------------------------------------------
 
 
@@ -336,10 +402,20 @@ def test_every_table_is_kept_by_owner(stack: Stack, table: str, sort_key: str) -
         {"AttributeName": "owner", "KeyType": "HASH"},
         {"AttributeName": sort_key, "KeyType": "RANGE"},
     ]
+    index = [{"AttributeName": "openSince", "AttributeType": "S"}] if table == "JobsTable" else []
     assert properties["AttributeDefinitions"] == [
         {"AttributeName": "owner", "AttributeType": "S"},
         {"AttributeName": sort_key, "AttributeType": "S"},
+        *index,
     ]
+
+
+def test_open_jobs_have_an_index_of_what_a_quota_counts(stack: Stack) -> None:
+    (index,) = stack.resources["JobsTable"]["GlobalSecondaryIndexes"]
+    assert index["IndexName"] == OPEN_JOBS
+    assert [key["AttributeName"] for key in index["KeySchema"]] == ["owner", "openSince"]
+    assert index["Projection"] == {"ProjectionType": "INCLUDE", "NonKeyAttributes": ["size"]}
+    assert "LocalSecondaryIndexes" not in stack.resources["JobsTable"]
 
 
 @pytest.mark.parametrize("table", TABLES)

@@ -13,6 +13,7 @@ from typing import NoReturn
 from ops.children import when_parent_is_gone
 from ops.embedded_aws import HOST, environment
 from ops.embedded_aws.access import authorize_batches_as_single_calls
+from ops.embedded_aws.faults import Faults
 from ops.embedded_aws.forms import verify_checksums_of_forms
 from ops.embedded_aws.functions import make_functions_active_at_once, queue_asynchronous_events
 from ops.embedded_aws.large_objects import (
@@ -30,6 +31,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m ops.embedded_aws", description="Run the embedded AWS.")
     parser.add_argument("--port", type=int, default=4566)
     parser.add_argument("--state-dir", type=Path, required=True)
+    parser.add_argument("--faults", type=float, default=0.0, help="the share of requests that fail")
+    parser.add_argument("--seed", type=int, default=0, help="of the faults")
     options = parser.parse_args()
     state_dir: Path = options.state_dir.resolve()
     # Unpacked functions of a run that was killed.
@@ -39,10 +42,10 @@ def main() -> None:
     settings = environment(options.port, state_dir, os.environ)
     os.environ.clear()
     os.environ.update(settings)
-    asyncio.run(serve(options.port))
+    asyncio.run(serve(options.port, options.faults, options.seed))
 
 
-async def serve(port: int) -> None:
+async def serve(port: int, faults: float = 0.0, seed: int = 0) -> None:
     """Serve until asked to stop, save, and end the process."""
     from hypercorn.asyncio import serve as hypercorn_serve
     from hypercorn.config import Config
@@ -61,7 +64,7 @@ async def serve(port: int) -> None:
     queue_asynchronous_events()
     read_large_objects_by_the_piece()
     complete_large_uploads_beside_other_requests()
-    requests = Requests(app)
+    requests = Requests(Faults(app, faults, seed) if faults else app)
     checkpoint = checkpoint_state(requests)
 
     config = Config()

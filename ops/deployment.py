@@ -58,6 +58,11 @@ class Deployment:
         port = self.endpoint_url.rpartition(":")[2]
         return "" if port == "4566" else f" --aws-port {port}"
 
+    @property
+    def aws(self) -> str:
+        """How the `aws` command is called to get here."""
+        return "aws" if self.endpoint_url is None else f"aws --endpoint-url {self.endpoint_url}"
+
     def function_name(self, function: str) -> str:
         return f"{APP}-{self.stage}" + ("" if function == HTTP_HANDLER else f"-{function}")
 

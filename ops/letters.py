@@ -11,11 +11,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from enum import StrEnum
+from itertools import islice
 from typing import Any
 
 from chalicelib.jobs import Job, Status
 from chalicelib.ledger import Ledger
-from chalicelib.messages import BadMessage, Message, batches
+from chalicelib.messages import BadMessage, Message
 from ops.deployment import Deployment
 
 HOLD_SECONDS = 120
@@ -122,6 +123,9 @@ def judge_delivery(deployment: Deployment, body: str) -> Verdict:
     )
     if item is None:
         return Verdict(Fate.DROP, f"webhook {webhook_id} is gone", owner, event_id, "-")
+    if "disabled" in item:
+        why = f"webhook {webhook_id} is disabled: its owner has to enable it first"
+        return Verdict(Fate.STAY, why, owner, event_id, "-")
     return Verdict(Fate.SEND, f"webhook {webhook_id} did not take it", owner, event_id, "-")
 
 
@@ -148,7 +152,7 @@ class Box:
 
     def __exit__(self, *_: object) -> None:
         """Whatever is still held can be received again at once."""
-        for some in batches(self._held.values()):
+        for some in _by_ten(self._held.values()):
             self._sqs.change_message_visibility_batch(
                 QueueUrl=self._dead,
                 Entries=[
@@ -174,7 +178,7 @@ class Box:
     def send(self, letters: Sequence[Letter]) -> list[Letter]:
         """To the queue they come from, as they are; returns those that it did not take."""
         refused: list[Letter] = []
-        for some in batches(letters):
+        for some in _by_ten(letters):
             entries = [
                 {
                     "Id": str(n),
@@ -190,7 +194,7 @@ class Box:
         return refused
 
     def drop(self, letters: Iterable[Letter]) -> None:
-        for some in batches(letters):
+        for some in _by_ten(letters):
             answer = self._sqs.delete_message_batch(
                 QueueUrl=self._dead,
                 Entries=[{"Id": str(n), "ReceiptHandle": letter.receipt} for n, letter in enumerate(some)],
@@ -223,6 +227,13 @@ def renew(ledger: Ledger, verdict: Verdict, max_attempts: int) -> None:
     """Give a job whose tries are used up all of them again: or else its letter would only end it FAILED."""
     if verdict.job is not None and verdict.job.attempts >= max_attempts:
         ledger.renew(verdict.job)
+
+
+def _by_ten(letters: Iterable[Letter]) -> Iterator[list[Letter]]:
+    """As many as SQS takes in one call."""
+    left = iter(list(letters))
+    while some := list(islice(left, 10)):
+        yield some
 
 
 def _letter(message: Mapping[str, Any]) -> Letter:

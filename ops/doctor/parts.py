@@ -1,6 +1,5 @@
 """Whether the parts of a deployment are there, switched on, and told of what happens."""
 
-import json
 import re
 import time
 from collections.abc import Iterator
@@ -8,6 +7,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
+from ops import sweep
 from ops.columns import age
 from ops.deployment import Deployment
 from ops.doctor.findings import Finding, Level
@@ -146,10 +146,10 @@ def schedule(deployment: Deployment) -> Iterator[Finding]:
 def _sweep_rules(deployment: Deployment) -> list[dict[str, Any]]:
     functions, events = deployment.client("lambda"), deployment.client("events")
     try:
-        sweep = functions.get_function_configuration(FunctionName=deployment.function_name("sweep"))
+        target = functions.get_function_configuration(FunctionName=deployment.function_name("sweep"))
     except functions.exceptions.ResourceNotFoundException:
         return []
-    names = events.list_rule_names_by_target(TargetArn=sweep["FunctionArn"])["RuleNames"]
+    names = events.list_rule_names_by_target(TargetArn=target["FunctionArn"])["RuleNames"]
     return [events.describe_rule(Name=name) for name in names]
 
 
@@ -166,14 +166,8 @@ def _last_sweep(deployment: Deployment) -> str:
         return ""
     if not found:
         return ""
-    line = found[-1]["message"]
-    try:
-        said = json.loads(line[line.index("{") :])
-    except ValueError:
-        return ""
-    counts = [f"{n} {name}" for name, n in said.items() if name not in ("level", "event")]
     ago = age(time.time() - found[-1]["timestamp"] / 1000)
-    return f"{ago} ago it found " + (", ".join(counts) or "nothing")
+    return f"{ago} ago it found {sweep.found(found[-1]['message'])}"
 
 
 def period(deployment: Deployment) -> float | None:

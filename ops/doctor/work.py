@@ -41,13 +41,15 @@ def dead_letters(deployment: Deployment) -> Iterator[Finding]:
         what = ", ".join(f"{count} {told[fate]}" for fate, count in counts.items() if count)
         more = f" of the first {MAX_LETTERS}, about {waiting} in all" if waiting > len(found) else ""
         reasons = list(dict.fromkeys(verdict.reason for _, verdict in found))[:3]
+        ways = {"send --all": counts[Fate.SEND] + counts[Fate.DROP], "drop ID": counts[Fate.STAY]}
+        do = [f"python -m ops redrive {way}{deployment.command}" for way, count in ways.items() if count]
         yield Finding(
             Level.BAD,
             "dead letters",
             f"{kind.name}: {what}{more}",
             age(time.time() - min(letter.sent_at for letter, _ in found)),
             "; ".join(reasons),
-            f"python -m ops redrive list{deployment.command}, then redrive send --all{deployment.command}",
+            "; ".join([f"python -m ops redrive list{deployment.command}", *do]),
         )
 
 
@@ -80,12 +82,11 @@ def open_files(deployment: Deployment) -> Iterator[Finding]:
     for state, found in groups.items():
         oldest, example = found[0]
         late = every is None or oldest > settings.sweep_after_seconds + 2 * every
-        sweep = (
-            f"{deployment.aws} lambda invoke --function-name {deployment.function_name('sweep')} /dev/stdout"
-        )
         why, what = _WHY[state], f"{len(found)} lie open: {state}, such as job {example.job_id}{said}"
         if late:
-            yield Finding(Level.BAD, "files", what, age(oldest), why, f"sweep now: {sweep}")
+            yield Finding(
+                Level.BAD, "files", what, age(oldest), why, f"python -m ops sweep{deployment.command}"
+            )
         else:
             yield Finding(Level.NOTE, "files", what, age(oldest), why, "nothing: the next sweep is at hand")
     if not groups:

@@ -9,6 +9,7 @@ whole minutes, so the run itself calls the sweep every 5 seconds.
 """
 
 import argparse
+import json
 import sys
 import tempfile
 import threading
@@ -23,7 +24,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from ops import deployment as deployments
-from ops import letters
+from ops import letters, sweep
 from ops.api_client import Answer, Api, Http
 from ops.columns import table
 from ops.load import cargo, journal
@@ -201,13 +202,17 @@ class _Load:
         """Be the schedule of the sweep."""
         stop = threading.Event()
 
-        def sweep() -> None:
+        deployment = deployments.local(self._stack.endpoint_url)
+
+        def call() -> None:
             while not stop.wait(SWEEP_EVERY):
                 self._stack.client("lambda").invoke(
-                    FunctionName="waybill-local-sweep", InvocationType="Event", Payload=b"{}"
+                    FunctionName=deployment.function_name("sweep"),
+                    InvocationType="Event",
+                    Payload=json.dumps(sweep.event(deployment)).encode(),
                 )
 
-        thread = threading.Thread(target=sweep, name="schedule")
+        thread = threading.Thread(target=call, name="schedule")
         thread.start()
         try:
             yield

@@ -106,7 +106,7 @@ def test_a_file_that_nothing_moves(stack: LocalStack, monkeypatch: pytest.Monkey
     assert {finding.check for finding in found} == {"events", "sweep", "files"}
     (files,) = [finding for finding in found if finding.check == "files"]
     assert files.what.startswith("1 lie open: not in the ledger")
-    assert "lambda invoke" in files.do
+    assert "ops sweep" in files.do
     assert rule in next(finding.do for finding in found if finding.check == "sweep")
 
 

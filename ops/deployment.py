@@ -7,10 +7,13 @@ environment of the deployed functions. What is asked is asked with the operator'
 import argparse
 import json
 import os
+import shlex
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import boto3
@@ -50,13 +53,16 @@ class Deployment:
     def where(self) -> str:
         return f"stage {self.stage} on {self.endpoint_url or f'AWS, {self.region}'}"
 
-    @property
-    def command(self) -> str:
-        """The options that lead the other commands here as well, with a space in front."""
+    def call(self, *words: str) -> str:
+        """The line to type for another of our commands on the same deployment."""
+        here, python = Path.cwd(), Path(sys.executable)
+        executable = python.relative_to(here) if python.is_relative_to(here) else python
+        there: list[str] = []
         if self.endpoint_url is None:
-            return f" --stage {self.stage}"
-        port = self.endpoint_url.rpartition(":")[2]
-        return "" if port == "4566" else f" --aws-port {port}"
+            there = ["--stage", self.stage]
+        elif not self.endpoint_url.endswith(":4566"):
+            there = ["--aws-port", self.endpoint_url.rpartition(":")[2]]
+        return shlex.join([str(executable), "-m", "ops", *words, *there])
 
     @property
     def aws(self) -> str:

@@ -138,14 +138,14 @@ class _Command:
 
     def settle(self) -> int:
         if not self._options.ids and not self._options.all:
-            raise CannotLook("name letters, or say --all; `python -m ops redrive` lists them")
+            raise CannotLook("name letters, or say --all; `redrive list` shows them")
         stayed = False
         hints: list[str] = []
         for kind in self._kinds:
             with Box(self._deployment, kind) as box, _progress(kind.name, box) as advance:
                 for some in box.judged(self._options.limit):
                     for what, letter, verdict in self._done(box, list(filter(self._chosen, some))):
-                        stayed = stayed or what in ("stays", "refused")
+                        stayed = stayed or what in ("left", "refused")
                         self._counts[what] += 1
                         print(_told(what, kind, letter, verdict, dry=self._options.dry_run), flush=True)
                     advance(len(some))
@@ -168,7 +168,7 @@ class _Command:
             refused = box.send([letter for letter, _ in sent])
             box.drop([letter for letter, _ in dropped])
         for one in letters:
-            what = "dropped" if one in dropped else "sent" if one in sent else "stays"
+            what = "dropped" if one in dropped else "sent" if one in sent else "left"
             yield "refused" if one[0] in refused else what, *one
 
     def _missing(self) -> int:
@@ -245,7 +245,7 @@ def _in_full(kind: Kind, letter: Letter, verdict: Verdict) -> list[str]:
 
 
 def _told(what: str, kind: Kind, letter: Letter, verdict: Verdict, *, dry: bool) -> str:
-    would = {"sent": "would send", "dropped": "would drop", "stays": "would leave"}
+    would = {"sent": "would send", "dropped": "would drop", "left": "would leave"}
     subject = f"  {printable(verdict.subject)}" if verdict.subject else ""
     done = would.get(what, what) if dry else what
     return f"{done:<11} {kind.name}  {letter.id[:8]}{subject}  {printable(verdict.reason)}"

@@ -41,15 +41,15 @@ def dead_letters(deployment: Deployment) -> Iterator[Finding]:
         what = ", ".join(f"{count} {told[fate]}" for fate, count in counts.items() if count)
         more = f" of the first {MAX_LETTERS}, about {waiting} in all" if waiting > len(found) else ""
         reasons = list(dict.fromkeys(verdict.reason for _, verdict in found))[:3]
-        ways = {"send --all": counts[Fate.SEND] + counts[Fate.DROP], "drop ID": counts[Fate.STAY]}
-        do = [f"python -m ops redrive {way}{deployment.command}" for way, count in ways.items() if count]
+        ways = [("send", "--all")] * bool(counts[Fate.SEND] + counts[Fate.DROP])
+        ways += [("drop", "ID")] * bool(counts[Fate.STAY])
         yield Finding(
             Level.BAD,
             "dead letters",
             f"{kind.name}: {what}{more}",
             age(time.time() - min(letter.sent_at for letter, _ in found)),
             "; ".join(reasons),
-            "; ".join([f"python -m ops redrive list{deployment.command}", *do]),
+            "; ".join(deployment.call("redrive", *words) for words in [("list",), *ways]),
         )
 
 
@@ -84,9 +84,7 @@ def open_files(deployment: Deployment) -> Iterator[Finding]:
         late = every is None or oldest > settings.sweep_after_seconds + 2 * every
         why, what = _WHY[state], f"{len(found)} lie open: {state}, such as job {example.job_id}{said}"
         if late:
-            yield Finding(
-                Level.BAD, "files", what, age(oldest), why, f"python -m ops sweep{deployment.command}"
-            )
+            yield Finding(Level.BAD, "files", what, age(oldest), why, deployment.call("sweep"))
         else:
             yield Finding(Level.NOTE, "files", what, age(oldest), why, "nothing: the next sweep is at hand")
     if not groups:

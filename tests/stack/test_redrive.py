@@ -67,7 +67,7 @@ def test_dead_letters_are_listed_and_sent_back_and_their_jobs_end(
 
     before = user.job(stuck)
     code, out = redrive(stack, "send", "--all", "--dry-run")
-    assert (code, out.splitlines()[-1]) == (1, "Nothing was changed: 2 sent, 1 stays")
+    assert (code, out.splitlines()[-1]) == (1, "Nothing was changed: 1 left, 2 sent")
     assert user.job(stuck) == before
 
     assert redrive(stack, "send", ended)[0] == 0
@@ -84,7 +84,7 @@ def test_dead_letters_are_listed_and_sent_back_and_their_jobs_end(
         QueueUrl=stack.outputs["DeadLetterQueueUrl"], MessageBody=json.dumps(letter)
     )
     code, out = redrive(stack, "send", "--all")
-    assert (code, out.splitlines()[-1]) == (1, "1 dropped, 1 sent, 1 stays")
+    assert (code, out.splitlines()[-1]) == (1, "1 dropped, 1 left, 1 sent")
     assert user.ended(stuck)["status"] == "COMPLETED"
 
     (poison,) = listed()

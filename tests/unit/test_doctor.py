@@ -165,7 +165,7 @@ class TestDeadLetters:
 
         assert finding.level is Level.BAD
         assert finding.what == "jobs: 1 to send, 2 to look at"
-        assert finding.do.startswith("python -m ops redrive list --stage test")
+        assert "-m ops redrive list --stage test; " in finding.do
         assert flow.job(key).status is Status.QUEUED
         assert len(sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10)["Messages"]) == 3
 

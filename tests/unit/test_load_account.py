@@ -39,9 +39,7 @@ class Run:
         order = {"id": "order-1"}
         events = (("order-1", order),)
         self.sent = [
-            self._send(
-                Parcel(0, "order.json", json.dumps(order).encode(), "COMPLETED", None, (("order-1", order),))
-            ),
+            self._send(Parcel(0, "order.json", json.dumps(order).encode(), "COMPLETED", None, events)),
             self._send(Parcel(1, "empty.txt", b"", "REJECTED", "empty_file")),
         ]
         self.payloads = {event["id"]: {"one"} for event in flow.published()}

@@ -254,7 +254,7 @@ class TestSend:
         assert run("send", "--all") == 1
 
         assert depths(flow) == (1, 2)
-        assert capsys.readouterr().out.splitlines()[-1] == "1 sent, 2 stays"
+        assert capsys.readouterr().out.splitlines()[-1] == "2 left, 1 sent"
 
     def test_a_letter_that_its_queue_refuses_stays(
         self, flow: Flow, run: Run, monkeypatch: pytest.MonkeyPatch

@@ -4,7 +4,8 @@ client ── POST /presign ──▶ presign       signs a URL, writes nothing
 client ── PUT bytes ──────▶ S3 uploads/
 S3 ───────────────────────▶ on_upload     job QUEUED in the ledger, message on the queue
 queue ────────────────────▶ consume       claim → validate → detect → process → finish
-finish ── SNS ────────────▶ notify        webhooks
+finish ── SNS ────────────▶ notify        a message for each webhook
+queue ────────────────────▶ deliver       the event goes to the webhook, again and again if need be
 schedule ─────────────────▶ sweep         what still lies under uploads/ is work not done
 """
 
@@ -18,7 +19,6 @@ from chalicelib import (
     consumer,
     deadline,
     deletion,
-    deliveries,
     downloads,
     intake,
     keys,
@@ -34,10 +34,10 @@ from chalicelib import (
     stats,
     sweeper,
     uploads,
-    webhooks,
 )
 from chalicelib.api import Call
 from chalicelib.routes import Routes
+from chalicelib.webhooks import deliveries, fan_out, journal, registry, trial
 
 config = settings.get()
 
@@ -160,19 +160,43 @@ def show_stats(call: Call) -> Any:
 @route.post("/webhooks", body=schemas.WEBHOOK, answer=answers.NEW_WEBHOOK, status=201)
 def register_webhook(call: Call) -> Any:
     """Have the ends of the caller's jobs sent to a URL."""
-    return webhooks.register(call.settings, call.owner, dict(call.body))
+    return registry.register(call.settings, call.owner, call.body)
 
 
 @route.get("/webhooks", answer=answers.WEBHOOKS)
 def list_webhooks(call: Call) -> Any:
     """The caller's webhooks, without their secrets."""
-    return webhooks.listing(call.settings, call.owner)
+    return registry.listing(call.settings, call.owner)
 
 
 @route.delete("/webhooks/{webhook_id}", status=204)
 def remove_webhook(call: Call, webhook_id: str) -> Any:
     """Send nothing more to one of the caller's webhooks."""
-    webhooks.remove(call.settings, call.owner, webhook_id)
+    registry.remove(call.settings, call.owner, webhook_id)
+
+
+@route.post("/webhooks/{webhook_id}/rotate", answer=answers.ROTATED_WEBHOOK, also=answers.ROTATED_MEANWHILE)
+def rotate_webhook_secret(call: Call, webhook_id: str) -> Any:
+    """Give a webhook a new secret; the old one signs beside it for a day."""
+    return registry.rotate(call.settings, call.owner, webhook_id)
+
+
+@route.post("/webhooks/{webhook_id}/enable", answer=answers.WEBHOOK)
+def enable_webhook(call: Call, webhook_id: str) -> Any:
+    """Send again to a webhook that was disabled."""
+    return registry.enable(call.settings, call.owner, webhook_id)
+
+
+@route.post("/webhooks/{webhook_id}/test", answer=answers.TRIAL)
+def test_webhook(call: Call, webhook_id: str) -> Any:
+    """Send a test event to a webhook, and say what came of it."""
+    return trial.send(call.settings, call.owner, webhook_id)
+
+
+@route.get("/webhooks/{webhook_id}/deliveries", query=schemas.DELIVERIES_QUERY, answer=answers.DELIVERIES)
+def list_deliveries(call: Call, webhook_id: str) -> Any:
+    """The attempts to deliver to a webhook, newest first."""
+    return journal.page(call.settings, call.owner, webhook_id, call.query)
 
 
 @route.open("/health", answer=answers.HEALTH)
@@ -233,8 +257,14 @@ def consume(event: SQSEvent) -> None:
 
 @app.on_sns_message(topic=config.topic_arn)
 def notify(event: SNSEvent) -> None:
-    """The end of a job goes to its owner's webhooks."""
-    deliveries.notify(config, event.to_dict())
+    """The end of a job becomes a delivery for each of its owner's webhooks."""
+    fan_out.notify(config, event.to_dict())
+
+
+@app.on_sqs_message(queue=config.deliveries_queue_name, batch_size=10, maximum_concurrency=20)
+def deliver(event: SQSEvent) -> None:
+    """Deliveries to webhooks, side by side."""
+    deliveries.deliver(config, event.to_dict(), deadline.seconds_left(event))
 
 
 @app.schedule(Rate(5, unit=Rate.MINUTES))

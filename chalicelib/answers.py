@@ -170,8 +170,59 @@ _WEBHOOK: dict[str, Any] = {
     "createdAt": _TIME,
 }
 
-WEBHOOK = _object(_WEBHOOK, name="RegisteredWebhook")
+_WEBHOOK_NOW: dict[str, Any] = {
+    "previousSecretUntil": {**_TIME, "description": "until then the secret that was replaced signs as well"},
+    "disabled": {
+        **_object({"at": _TIME, "reason": {**_TEXT, "description": "`gone`: it has answered 410"}}),
+        "description": "nothing is sent to it until it is enabled",
+    },
+}
 
-NEW_WEBHOOK = _object(_WEBHOOK | {"secret": {**_TEXT, "description": "shown this once"}}, name="NewWebhook")
+_SECRET = {"secret": {**_TEXT, "description": "shown this once"}}
+
+WEBHOOK = _object(_WEBHOOK, _WEBHOOK_NOW, name="RegisteredWebhook")
+
+NEW_WEBHOOK = _object(_WEBHOOK | _SECRET, name="NewWebhook")
+
+ROTATED_WEBHOOK = _object(_WEBHOOK | _SECRET, _WEBHOOK_NOW, name="RotatedWebhook")
+
+ROTATED_MEANWHILE = {409: "Another rotation came in between."}
 
 WEBHOOKS = _object({"webhooks": {"type": "array", "items": WEBHOOK}}, name="Webhooks")
+
+_MILLISECONDS: Schema = {"type": "integer", "minimum": 0, "description": "milliseconds"}
+
+_OUTCOME = {
+    "status": {"type": "integer", "description": "of the answer"},
+    "reason": {**_TEXT, "description": "why there was no answer, such as timeout"},
+}
+
+TRIAL = _object(
+    {"delivered": {"type": "boolean"}, "durationMs": _MILLISECONDS, "eventId": _TEXT},
+    _OUTCOME,
+    name="TestedWebhook",
+)
+
+DELIVERIES = _object(
+    {
+        "deliveries": {
+            "type": "array",
+            "items": _object(
+                {
+                    "at": _TIME,
+                    "eventId": _TEXT,
+                    "eventType": _TEXT,
+                    "subject": {**_TEXT, "description": "the job; of a test, the webhook"},
+                    "attempt": {"type": "integer", "minimum": 1},
+                    "delivered": {"type": "boolean"},
+                    "durationMs": _MILLISECONDS,
+                    "givenUp": {"type": "boolean", "description": "it failed, and no attempt follows"},
+                },
+                {**_OUTCOME, "nextAttemptAt": _TIME},
+                name="Delivery",
+            ),
+        },
+        "cursor": {"type": ["string", "null"]},
+    },
+    name="Deliveries",
+)

@@ -1,9 +1,4 @@
-"""A batch of the jobs queue: its records side by side, each with a fate of its own.
-
-A plain event source mapping deletes the whole batch when the handler returns, and gives the whole batch back
-when it raises; only one with `ReportBatchItemFailures` looks at what is returned. So that the same code is
-right under both, records that are done are deleted here, and then the handler raises for those that are not.
-"""
+"""A batch of the jobs queue: its records side by side, each worked on to its own end."""
 
 import math
 import random
@@ -13,9 +8,10 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache, partial
 from typing import Any
 
-from chalicelib import messages, pipeline, sandbox
-from chalicelib.errors import RetryLater, Unavailable
-from chalicelib.messages import BATCH, BadMessage, Message
+from chalicelib import batch, pipeline, sandbox
+from chalicelib.errors import RetryLater
+from chalicelib.messages import BadMessage, Message
+from chalicelib.queues import BATCH
 from chalicelib.settings import Settings
 from chalicelib.telemetry import cause, log
 
@@ -24,17 +20,14 @@ AT_ONCE = 1
 
 UNEXPECTED = 30
 
+MAX_BACK_OFF = 900
+"""Seconds: the sweep would be quicker than a message that comes later."""
+
 MARGIN = 10.0
 """Seconds that are kept back for what comes behind the decoding: outputs, events, the end of the job."""
 
 LEAST = 5.0
 """Seconds in which files may begin, however little time the function has: or else none would ever."""
-
-
-class BatchIncomplete(Unavailable):
-    """Some records of a batch have to come again."""
-
-    code = "batch_incomplete"
 
 
 @lru_cache(maxsize=1)
@@ -53,14 +46,11 @@ def consume(
     begin_by = time.monotonic() + max(
         LEAST, seconds_left() - MARGIN - sandbox.wall_seconds(settings.decode_seconds)
     )
-    delays = list(_workers().map(partial(_work_on, settings, begin_by), records))
-    again = [(record, delay) for record, delay in zip(records, delays, strict=True) if delay is not None]
-    if not again:
-        return
-    done = [record for record, delay in zip(records, delays, strict=True) if delay is None]
-    messages.acknowledge(settings, done)
-    messages.retry_later(settings, again)
-    raise BatchIncomplete(f"{len(again)} of {len(records)} messages have to come again.")
+    delays = _workers().map(partial(_work_on, settings, begin_by), records)
+    fates = list(zip(records, delays, strict=True))
+    if any(delay is not None for _, delay in fates):
+        batch.settle(settings.queue_url, fates)
+    batch.check(fates)
 
 
 def _work_on(settings: Settings, begin_by: float, record: Mapping[str, Any]) -> int | None:
@@ -80,4 +70,4 @@ def _work_on(settings: Settings, begin_by: float, record: Mapping[str, Any]) -> 
 
 def _spread(seconds: int) -> int:
     """Full jitter around a back-off, so that what failed together does not come back together."""
-    return max(1, round(random.uniform(0.5, 1.5) * seconds))
+    return min(max(1, round(random.uniform(0.5, 1.5) * seconds)), MAX_BACK_OFF)

@@ -1,21 +1,15 @@
 """The message on the jobs queue: which job there is work on, and for which content of it."""
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
-from itertools import islice
-from typing import Any, TypeVar
 
-from chalicelib import clients, keys
-from chalicelib.errors import Unavailable, WaybillError
+from chalicelib import keys, queues
+from chalicelib.errors import WaybillError
 from chalicelib.jobs import Job
 from chalicelib.settings import Settings
 
-T = TypeVar("T")
-
 VERSION = 1
-BATCH = 10  # entries in one SQS batch call
-MAX_BACK_OFF = 900  # seconds
 
 
 class BadMessage(WaybillError):
@@ -73,44 +67,5 @@ def send(settings: Settings, jobs: Iterable[Job], *, delay: int = 0) -> None:
     Raises:
         Unavailable: the queue did not take every one of them; sending all again is safe.
     """
-    for some in batches(jobs):
-        answer = clients.sqs().send_message_batch(
-            QueueUrl=settings.queue_url,
-            Entries=[
-                {"Id": str(n), "MessageBody": body_of(settings.bucket, job), "DelaySeconds": delay}
-                for n, job in enumerate(some)
-            ],
-        )
-        if answer.get("Failed"):
-            raise Unavailable("The jobs queue refused messages.", code="queue_refused")
-
-
-def acknowledge(settings: Settings, records: Sequence[Mapping[str, Any]]) -> None:
-    """Delete what is done, without waiting for the fate of the rest of its batch."""
-    for some in batches(records):
-        clients.sqs().delete_message_batch(
-            QueueUrl=settings.queue_url,
-            Entries=[{"Id": str(n), "ReceiptHandle": r["receiptHandle"]} for n, r in enumerate(some)],
-        )
-
-
-def retry_later(settings: Settings, delays: Sequence[tuple[Mapping[str, Any], int]]) -> None:
-    """Let each record come back after so many seconds, instead of the queue's whole visibility timeout."""
-    for some in batches(delays):
-        clients.sqs().change_message_visibility_batch(
-            QueueUrl=settings.queue_url,
-            Entries=[
-                {
-                    "Id": str(n),
-                    "ReceiptHandle": record["receiptHandle"],
-                    "VisibilityTimeout": min(seconds, MAX_BACK_OFF),
-                }
-                for n, (record, seconds) in enumerate(some)
-            ],
-        )
-
-
-def batches(entries: Iterable[T]) -> Iterator[list[T]]:
-    left = iter(entries)
-    while some := list(islice(left, BATCH)):
-        yield some
+    bodies = (body_of(settings.bucket, job) for job in jobs)
+    queues.send(settings.queue_url, ({"MessageBody": body, "DelaySeconds": delay} for body in bodies))

@@ -3,14 +3,11 @@
 What changes a job, and reads it to that end, is the ledger.
 """
 
-import base64
-import binascii
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from chalicelib import clients, items, jobs, keys
-from chalicelib.errors import BadRequest
+from chalicelib import clients, cursors, items, jobs, keys
 from chalicelib.jobs import Job, Status
 from chalicelib.settings import Settings
 
@@ -39,7 +36,7 @@ def page(settings: Settings, owner: str, *, limit: int, cursor: str | None, stat
         "Limit": limit,
     }
     if cursor:
-        query["ExclusiveStartKey"] = jobs.item_key(owner, _job_id_of(cursor))
+        query["ExclusiveStartKey"] = jobs.item_key(owner, cursors.decode(cursor, keys.is_job_id))
     found: list[Job] = []
     # A filter works after the read, so that a page can come back short: read on, within bounds, and let
     # the cursor carry on where the bounds are reached.
@@ -60,17 +57,7 @@ def page(settings: Settings, owner: str, *, limit: int, cursor: str | None, stat
 
 def cursor_behind(job_id: str) -> str:
     """What continues a list behind this job."""
-    return base64.urlsafe_b64encode(job_id.encode()).decode().rstrip("=")
-
-
-def _job_id_of(cursor: str) -> str:
-    try:
-        job_id = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode()
-    except (binascii.Error, ValueError):
-        job_id = ""
-    if not keys.is_job_id(job_id):
-        raise BadRequest("cursor is not one that this API gave: leave it out.", code="bad_cursor")
-    return job_id
+    return cursors.encode(job_id)
 
 
 def sizes(settings: Settings, owner: str) -> Iterator[tuple[Status, int]]:

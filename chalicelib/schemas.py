@@ -181,21 +181,28 @@ SIGN: Schema = {
 
 NOTHING: Schema = {"$id": "nothing", "type": "object", "additionalProperties": False, "properties": {}}
 
+_PAGE: Schema = {
+    "limit": {
+        "type": "string",
+        "pattern": "^([1-9][0-9]?|100)$",
+        "description": "a whole number from 1 to 100",
+    },
+    "cursor": {"type": "string", "maxLength": 200},
+}
+
 JOBS_QUERY: Schema = {
     "$id": "jobs-query",
     "type": "object",
     "additionalProperties": False,
-    "properties": {
-        "limit": {
-            "type": "string",
-            "pattern": "^([1-9][0-9]?|100)$",
-            "description": "a whole number from 1 to 100",
-        },
-        "cursor": {"type": "string", "maxLength": 200},
-        "status": STATUS,
-    },
+    "properties": {**_PAGE, "status": STATUS},
 }
 
+DELIVERIES_QUERY: Schema = {
+    "$id": "deliveries-query",
+    "type": "object",
+    "additionalProperties": False,
+    "properties": _PAGE,
+}
 
 _ALL = (
     PRESIGN,
@@ -209,6 +216,7 @@ _ALL = (
     WEBHOOK,
     NOTHING,
     JOBS_QUERY,
+    DELIVERIES_QUERY,
 )
 
 

@@ -31,6 +31,7 @@ _HOST = r"https?://(?:[A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?"
 _URL = re.compile(rf"{_HOST}(?:/[A-Za-z0-9._~-]+)*/?")
 _JWKS = re.compile(rf"{_URL.pattern}(?:\?[A-Za-z0-9._~%=&-]+)?")
 _QUEUE = re.compile(rf"{_HOST}(?:/[A-Za-z0-9._~-]+)*/[A-Za-z0-9_-]{{1,80}}")
+_QUEUE_KIND = "the URL of an SQS queue"
 _TYPE = r"[a-z0-9!#&^_.+-]+/(?:[a-z0-9!#&^_.+-]+|\*)"  # RFC 6838, section 4.2, or a whole top-level type
 _TYPES = re.compile(rf"{_TYPE}(?: *, *{_TYPE})*")
 _LOOPBACK = re.compile(r"https?://(?:localhost|127(?:\.[0-9]{1,3}){3}|\[::1\])(?::[0-9]{1,5})?(?:/.*)?")
@@ -49,6 +50,15 @@ _LONGEST_SHOWN = 80
 
 FAMILIES = ("image", "pdf", "data", "text", "audio", "video", "other")
 """Of file types; each has a processor at most."""
+
+RETRY_SECONDS = "5,300,1800,7200,18000" + 7 * ",36000"
+"""As the example in Standard Webhooks 1.0.0, "Deliverability and reliability", over the same three days. Its
+last waits, of 14 to 24 hours, are broken up: SQS holds a message back for 12 hours at most."""
+
+MAX_RETRIES = 24
+MAX_RETRY_WAIT = 36_000
+MAX_RETRY_TIME = 300_000
+"""Seconds, of all waits together: below the four days for which the queue keeps a message."""
 
 MIN_SECRET_BYTES = 32
 """What HS256 wants of its key (RFC 7518, section 3.2)."""
@@ -75,7 +85,11 @@ class Settings:
     jobs_table: str
     events_table: str
     webhooks_table: str
+    deliveries_table: str
+    """The log of what was sent to webhooks."""
     queue_url: str
+    deliveries_queue_url: str
+    deliveries_dead_letter_queue_url: str
     topic_arn: str
     region: str
     endpoint_url: str | None
@@ -112,6 +126,8 @@ class Settings:
     """Of a PDF."""
     webhook_allow_insecure: bool
     """Lets webhooks go to plain http and to private addresses: for a stack on one's own machine."""
+    webhook_retry_seconds: tuple[int, ...]
+    """What lies between one attempt to deliver an event and the next."""
 
     @classmethod
     def from_env(cls, env: Mapping[str, str]) -> "Settings":
@@ -131,7 +147,12 @@ class Settings:
             jobs_table=read.text("JOBS_TABLE", _TABLE, "a DynamoDB table name"),
             events_table=read.text("EVENTS_TABLE", _TABLE, "a DynamoDB table name"),
             webhooks_table=read.text("WEBHOOKS_TABLE", _TABLE, "a DynamoDB table name"),
-            queue_url=read.text("QUEUE_URL", _QUEUE, "the URL of an SQS queue"),
+            deliveries_table=read.text("DELIVERIES_TABLE", _TABLE, "a DynamoDB table name"),
+            queue_url=read.text("QUEUE_URL", _QUEUE, _QUEUE_KIND),
+            deliveries_queue_url=read.text("DELIVERIES_QUEUE_URL", _QUEUE, _QUEUE_KIND),
+            deliveries_dead_letter_queue_url=read.text(
+                "DELIVERIES_DEAD_LETTER_QUEUE_URL", _QUEUE, _QUEUE_KIND
+            ),
             topic_arn=read.text("TOPIC_ARN", _TOPIC, "the ARN of an SNS topic"),
             region=read.region(),
             endpoint_url=read.endpoint(),
@@ -154,6 +175,7 @@ class Settings:
             max_pixels=read.number("MAX_PIXELS", 100_000_000, 1, 2_000_000_000),
             max_pages=read.number("MAX_PAGES", 10_000, 1, 1_000_000),
             webhook_allow_insecure=read.flag("WEBHOOK_ALLOW_INSECURE"),
+            webhook_retry_seconds=read.waits("WEBHOOK_RETRY_SECONDS", RETRY_SECONDS),
         )
         settings._refuse_equal_prefixes()
         if auth_mode == "none" and not _stays_on_this_machine(env):
@@ -195,6 +217,10 @@ class Settings:
     @property
     def queue_name(self) -> str:
         return self.queue_url.rsplit("/", 1)[-1]
+
+    @property
+    def deliveries_queue_name(self) -> str:
+        return self.deliveries_queue_url.rsplit("/", 1)[-1]
 
     def allows_type(self, media_type: str) -> bool:
         """Whether this deployment takes files of a media type, whose parameters do not matter."""
@@ -251,6 +277,19 @@ class _Reader:
         return self._read(
             name, None, parse, "some of these, with commas between them: " + ", ".join(FAMILIES)
         )
+
+    def waits(self, name: str, default: str) -> tuple[int, ...]:
+        def parse(raw: str) -> tuple[int, ...]:
+            waits = tuple(_between(one.strip(), 1, MAX_RETRY_WAIT) for one in raw.split(","))
+            if len(waits) > MAX_RETRIES or sum(waits) > MAX_RETRY_TIME:
+                raise ValueError(raw)
+            return waits
+
+        kind = (
+            f"up to {MAX_RETRIES} waits in seconds with commas between them, each from 1 to "
+            f"{MAX_RETRY_WAIT}, together at most {MAX_RETRY_TIME}"
+        )
+        return self._read(name, default, parse, kind)
 
     def choice(self, name: str, choices: tuple[str, ...]) -> str:
         return self._read(

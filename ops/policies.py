@@ -67,7 +67,10 @@ class Resources:
     jobs_table: str
     events_table: str
     webhooks_table: str
+    deliveries_table: str
     queue: str
+    deliveries_queue: str
+    deliveries_dead_letter_queue: str
     topic: str
     prefixes: Prefixes = field(default_factory=Prefixes)
 
@@ -90,7 +93,10 @@ class Resources:
             jobs_table=outputs["JobsTable"],
             events_table=outputs["EventsTable"],
             webhooks_table=outputs["WebhooksTable"],
+            deliveries_table=outputs["DeliveriesTable"],
             queue=outputs["QueueUrl"].rsplit("/", 1)[-1],
+            deliveries_queue=outputs["DeliveriesQueueUrl"].rsplit("/", 1)[-1],
+            deliveries_dead_letter_queue=outputs["DeliveriesDeadLetterQueueUrl"].rsplit("/", 1)[-1],
             topic=topic,
             prefixes=prefixes or Prefixes(),
         )
@@ -113,7 +119,10 @@ class Place(Enum):
     JOBS = ("dynamodb", "table/{r.jobs_table}")
     EVENTS = ("dynamodb", "table/{r.events_table}")
     WEBHOOKS = ("dynamodb", "table/{r.webhooks_table}")
+    DELIVERIES = ("dynamodb", "table/{r.deliveries_table}")
     QUEUE = ("sqs", "{r.queue}")
+    DELIVERIES_QUEUE = ("sqs", "{r.deliveries_queue}")
+    DELIVERIES_DEAD_LETTER_QUEUE = ("sqs", "{r.deliveries_dead_letter_queue}")
     TOPIC = ("sns", "{r.topic}")
 
     @property
@@ -158,7 +167,8 @@ GRANTS: Mapping[str, tuple[Grant, ...]] = {
         Grant("DeleteFiles", "DeleteObject", (*OPEN, *ENDED)),
         Grant("KeepJobs", "GetItem PutItem Query UpdateItem", (Place.JOBS,)),
         Grant("QueueJobs", "SendMessage", (Place.QUEUE,)),
-        Grant("KeepWebhooks", "PutItem Query DeleteItem", (Place.WEBHOOKS,)),
+        Grant("KeepWebhooks", "GetItem PutItem UpdateItem Query DeleteItem", (Place.WEBHOOKS,)),
+        Grant("KeepLogOfDeliveries", "BatchWriteItem Query", (Place.DELIVERIES,)),
     ),
     "on_upload": (
         Grant("TellMissingFromForbidden", "ListBucket", (Place.BUCKET,)),
@@ -186,7 +196,20 @@ GRANTS: Mapping[str, tuple[Grant, ...]] = {
         Grant("RemoveMovedAndDeleted", "DeleteObject", (*OPEN, *ENDED)),
         Grant("AnnounceEnds", "Publish", (Place.TOPIC,)),
     ),
-    "notify": (Grant("FindWebhooks", "Query", (Place.WEBHOOKS,)),),
+    "notify": (
+        Grant("FindWebhooks", "Query", (Place.WEBHOOKS,)),
+        Grant("QueueDeliveries", "SendMessage", (Place.DELIVERIES_QUEUE,)),
+    ),
+    "deliver": (
+        Grant(
+            "TakeMessages",
+            "ReceiveMessage DeleteMessage ChangeMessageVisibility GetQueueAttributes",
+            (Place.DELIVERIES_QUEUE,),
+        ),
+        Grant("BuryDeliveries", "SendMessage", (Place.DELIVERIES_DEAD_LETTER_QUEUE,)),
+        Grant("FindAndDisableWebhooks", "GetItem UpdateItem", (Place.WEBHOOKS,)),
+        Grant("LogDeliveries", "BatchWriteItem", (Place.DELIVERIES,)),
+    ),
     "sweep": (
         Grant("FindOpenWork", "ListBucket", (Place.BUCKET,)),
         Grant("ReadFiles", "GetObject", (*OPEN, *ENDED)),

@@ -20,7 +20,10 @@ FROM_OUTPUTS = {
     "JOBS_TABLE": "JobsTable",
     "EVENTS_TABLE": "EventsTable",
     "WEBHOOKS_TABLE": "WebhooksTable",
+    "DELIVERIES_TABLE": "DeliveriesTable",
     "QUEUE_URL": "QueueUrl",
+    "DELIVERIES_QUEUE_URL": "DeliveriesQueueUrl",
+    "DELIVERIES_DEAD_LETTER_QUEUE_URL": "DeliveriesDeadLetterQueueUrl",
     "TOPIC_ARN": "TopicArn",
 }
 # In .chalice/config.json for a plain `chalice local`; here every process has its own identity.

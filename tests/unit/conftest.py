@@ -7,6 +7,7 @@ import copy
 import json
 import os
 from collections.abc import Iterator
+from contextlib import ExitStack
 from typing import Any, Final
 
 import pytest
@@ -15,6 +16,7 @@ from moto import mock_aws
 from chalicelib import clients
 from chalicelib import settings as settings_module
 from chalicelib.settings import Settings
+from tests.unit.receivers import OK, Start, serving
 
 CLIENTS: Final = (clients.s3, clients.dynamodb, clients.sqs, clients.sns)
 ACCOUNT = "123456789012"  # moto's own
@@ -38,6 +40,11 @@ def env(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
         "JOBS_TABLE": "waybill-test-jobs",
         "EVENTS_TABLE": "waybill-test-events",
         "WEBHOOKS_TABLE": "waybill-test-webhooks",
+        "DELIVERIES_TABLE": "waybill-test-deliveries",
+        "DELIVERIES_QUEUE_URL": f"https://sqs.{REGION}.amazonaws.com/{ACCOUNT}/waybill-test-deliveries",
+        "DELIVERIES_DEAD_LETTER_QUEUE_URL": (
+            f"https://sqs.{REGION}.amazonaws.com/{ACCOUNT}/waybill-test-deliveries-dead"
+        ),
         "QUEUE_URL": f"https://sqs.{REGION}.amazonaws.com/{ACCOUNT}/waybill-test-jobs",
         "TOPIC_ARN": f"arn:aws:sns:{REGION}:{ACCOUNT}:waybill-test-events",
         "AUTH_MODE": "none",
@@ -77,7 +84,7 @@ def settings(env: dict[str, str]) -> Iterator[Settings]:
 
 @pytest.fixture
 def aws(settings: Settings) -> Iterator[Settings]:
-    """The settings, and behind them a bucket, three tables, two queues and a topic.
+    """The settings, and behind them a bucket, four tables, two queues with their dead letters, and a topic.
 
     The clients stay from test to test, as making them takes longer than most tests; whatever hooks a test
     hung on them are gone after it.
@@ -104,6 +111,7 @@ def _make_resources(settings: Settings) -> None:
         (settings.jobs_table, "jobId"),
         (settings.events_table, "pk"),
         (settings.webhooks_table, "webhookId"),
+        (settings.deliveries_table, "attemptId"),
     ):
         clients.dynamodb().create_table(
             TableName=table,
@@ -118,10 +126,16 @@ def _make_resources(settings: Settings) -> None:
             ],
         )
     sqs = clients.sqs()
-    dead = sqs.create_queue(QueueName=f"{settings.queue_name}-dead")["QueueUrl"]
-    dead_arn = sqs.get_queue_attributes(QueueUrl=dead, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
-    sqs.create_queue(
-        QueueName=settings.queue_name,
-        Attributes={"RedrivePolicy": json.dumps({"deadLetterTargetArn": dead_arn, "maxReceiveCount": 5})},
-    )
+    for name in (settings.queue_name, settings.deliveries_queue_name):
+        dead = sqs.create_queue(QueueName=f"{name}-dead")["QueueUrl"]
+        attributes = sqs.get_queue_attributes(QueueUrl=dead, AttributeNames=["QueueArn"])["Attributes"]
+        redrive = {"deadLetterTargetArn": attributes["QueueArn"], "maxReceiveCount": 5}
+        sqs.create_queue(QueueName=name, Attributes={"RedrivePolicy": json.dumps(redrive)})
     clients.sns().create_topic(Name=settings.topic_arn.rsplit(":", 1)[-1])
+
+
+@pytest.fixture
+def start() -> Iterator[Start]:
+    """Starts an endpoint that answers as told, until the end of the test."""
+    with ExitStack() as stack:
+        yield lambda answer=OK, tls=None: stack.enter_context(serving(answer, tls))

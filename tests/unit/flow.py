@@ -143,7 +143,7 @@ class Calls:
 
     def _after(self, model: Any, parsed: Any, **_: Any) -> None:
         written = parsed.get("Attributes", {}) if model.name == "UpdateItem" else {}
-        if written and Status(written["status"]["S"]).ended:
+        if "status" in written and Status(written["status"]["S"]).ended:
             self.endings.append((written["jobId"]["S"], written["status"]["S"]))
         self._let_happen("after", model.name)
         self._spoilt("after")

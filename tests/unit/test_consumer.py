@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from chalicelib import consumer, pipeline, sandbox
-from chalicelib.consumer import BatchIncomplete
+from chalicelib.batch import BatchIncomplete
 from chalicelib.jobs import Job, Status
 from chalicelib.processors import REGISTRY, Result, Source
 from chalicelib.settings import GiB, MiB, Settings

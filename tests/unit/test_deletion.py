@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from chalicelib import deletion, keys, retries
-from chalicelib.consumer import BatchIncomplete
+from chalicelib.batch import BatchIncomplete
 from chalicelib.errors import NotFound
 from chalicelib.jobs import Order, Status, timestamp
 from chalicelib.settings import Settings

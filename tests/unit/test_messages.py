@@ -42,10 +42,6 @@ def received(settings: Settings, **options: Any) -> list[Any]:
     return found
 
 
-def as_records(found: list[Any]) -> list[dict[str, str]]:
-    return [{"receiptHandle": message["ReceiptHandle"]} for message in found]
-
-
 class TestParsing:
     def test_a_good_message(self) -> None:
         assert Message.parse(json.dumps(GOOD), BUCKET) == Message("_", JOB_ID, "e1")
@@ -118,39 +114,3 @@ class TestSending:
         )
         with pytest.raises(clients.sqs().exceptions.ClientError):
             messages.send(aws, some_jobs(1))
-
-
-class TestDeletingAndReturning:
-    def test_what_is_done_is_deleted_and_nothing_else(self, aws: Settings) -> None:
-        messages.send(aws, some_jobs(13))
-        found = received(aws, VisibilityTimeout=600)
-        messages.acknowledge(aws, as_records(found[:12]))
-        for message in found[12:]:
-            clients.sqs().change_message_visibility(
-                QueueUrl=aws.queue_url, ReceiptHandle=message["ReceiptHandle"], VisibilityTimeout=0
-            )
-        (left,) = received(aws)
-        assert left["Body"] == found[12]["Body"]
-        attributes = clients.sqs().get_queue_attributes(QueueUrl=aws.queue_url, AttributeNames=["All"])
-        assert attributes["Attributes"]["ApproximateNumberOfMessages"] == "0"
-        assert attributes["Attributes"]["ApproximateNumberOfMessagesNotVisible"] == "1"
-
-    def test_nothing_to_do_is_no_call(self, aws: Settings) -> None:
-        watched = Calls(aws)
-        messages.acknowledge(aws, [])
-        messages.retry_later(aws, [])
-        assert watched.made == []
-
-    def test_each_comes_back_in_its_own_time_a_quarter_of_an_hour_at_most(self, aws: Settings) -> None:
-        watched = Calls(aws)
-        messages.send(aws, some_jobs(11))
-        records = as_records(received(aws, VisibilityTimeout=600))
-        delays = [1, 30, 901, 2**100, *range(7)]
-        messages.retry_later(aws, list(zip(records, delays, strict=True)))
-        asked = [request for name, request in watched.requests if name == "ChangeMessageVisibilityBatch"]
-        assert [len(request["Entries"]) for request in asked] == [10, 1]
-        assert {
-            entry["ReceiptHandle"]: entry["VisibilityTimeout"]
-            for request in asked
-            for entry in request["Entries"]
-        } == {record["receiptHandle"]: min(delay, 900) for record, delay in zip(records, delays, strict=True)}

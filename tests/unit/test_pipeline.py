@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from chalicelib import consumer, pipeline, sandbox, scratch, storage
-from chalicelib.consumer import BatchIncomplete
+from chalicelib.batch import BatchIncomplete
 from chalicelib.errors import DecodeFailed, DecodeStalled, NotFound, NoTurn, RetryLater, WaybillError
 from chalicelib.filetypes import HEAD_BYTES, FileType
 from chalicelib.jobs import Job, Status

@@ -14,7 +14,10 @@ REQUIRED = [
     "JOBS_TABLE",
     "EVENTS_TABLE",
     "WEBHOOKS_TABLE",
+    "DELIVERIES_TABLE",
     "QUEUE_URL",
+    "DELIVERIES_QUEUE_URL",
+    "DELIVERIES_DEAD_LETTER_QUEUE_URL",
     "TOPIC_ARN",
     "AUTH_MODE",
 ]
@@ -81,6 +84,10 @@ def without(env: dict[str, str], *names: str) -> dict[str, str]:
         ("MAX_PAGES", "1000000", "max_pages", 1_000_000),
         ("WEBHOOK_ALLOW_INSECURE", "true", "webhook_allow_insecure", True),
         ("WEBHOOK_ALLOW_INSECURE", "false", "webhook_allow_insecure", False),
+        ("DELIVERIES_TABLE", "log", "deliveries_table", "log"),
+        ("WEBHOOK_RETRY_SECONDS", "1", "webhook_retry_seconds", (1,)),
+        ("WEBHOOK_RETRY_SECONDS", "5, 60 ,36000", "webhook_retry_seconds", (5, 60, 36_000)),
+        ("WEBHOOK_RETRY_SECONDS", ",".join(["12500"] * 24), "webhook_retry_seconds", (12_500,) * 24),
     ],
 )
 def test_a_valid_value_is_taken(
@@ -174,6 +181,15 @@ def test_all_others_have_the_defaults_that_are_documented(env: dict[str, str]) -
         ("MAX_PAGES", "all"),
         ("WEBHOOK_ALLOW_INSECURE", "yes"),
         ("WEBHOOK_ALLOW_INSECURE", "True"),
+        ("DELIVERIES_QUEUE_URL", "waybill-deliveries"),
+        ("DELIVERIES_DEAD_LETTER_QUEUE_URL", "waybill-deliveries-dead"),
+        ("WEBHOOK_RETRY_SECONDS", "0"),
+        ("WEBHOOK_RETRY_SECONDS", "36001"),
+        ("WEBHOOK_RETRY_SECONDS", "5,,6"),
+        ("WEBHOOK_RETRY_SECONDS", "5;6"),
+        ("WEBHOOK_RETRY_SECONDS", "-5"),
+        ("WEBHOOK_RETRY_SECONDS", ",".join(["1"] * 25)),
+        ("WEBHOOK_RETRY_SECONDS", ",".join(["36000"] * 9)),
     ],
 )
 def test_a_wrong_value_is_refused_by_name(env: dict[str, str], name: str, value: str) -> None:

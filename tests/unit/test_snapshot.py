@@ -14,6 +14,9 @@ OUTPUTS = {
     "JobsTable": "the-jobs",
     "EventsTable": "the-events",
     "WebhooksTable": "the-webhooks",
+    "DeliveriesTable": "the-deliveries",
+    "DeliveriesQueueUrl": "http://127.0.0.1:1/000000000000/a-deliveries-queue",
+    "DeliveriesDeadLetterQueueUrl": "http://127.0.0.1:1/000000000000/a-dead-letter-queue",
     "QueueUrl": "http://127.0.0.1:1/000000000000/a-queue",
     "TopicArn": "arn:aws:sns:us-east-1:000000000000:a-topic",
 }

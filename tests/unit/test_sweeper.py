@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from chalicelib import intake, pipeline, storage
-from chalicelib.consumer import BatchIncomplete
+from chalicelib.batch import BatchIncomplete
 from chalicelib.jobs import Job, Status, Upload
 from chalicelib.ledger import Ledger
 from chalicelib.messages import Message

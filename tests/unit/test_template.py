@@ -14,7 +14,10 @@ import yaml
 from cfnlint.api import lint_file  # type: ignore[import-untyped]
 from chalice.config import Config
 
-from chalicelib.settings import Settings
+from chalicelib.queues import MAX_WAIT
+from chalicelib.settings import MAX_RETRIES, MAX_RETRY_TIME, Settings
+from chalicelib.webhooks import deliveries
+from chalicelib.webhooks.sender import Timeouts
 from ops.policies import GRANTS
 
 ROOT = Path(__file__).parents[2]
@@ -28,6 +31,7 @@ ENDPOINT = "http://127.0.0.1:4566"
 
 DAY = 86_400
 TABLES = ("JobsTable", "EventsTable", "WebhooksTable")
+TABLE_NAMES = ("JOBS_TABLE", "EVENTS_TABLE", "WEBHOOKS_TABLE", "DELIVERIES_TABLE")
 
 
 # --- The template, resolved ---------------------------------------------------------------------------------
@@ -223,6 +227,18 @@ def test_an_age_that_is_no_whole_number_of_seconds_is_refused(age: str) -> None:
             f"arn:aws:sqs:{REGION}:{ACCOUNT}:waybill-local-jobs-dead",
         ),
         (
+            "DeliveriesQueuePolicy",
+            {"Queues": ["DeliveriesQueueUrl"]},
+            "sqs:*",
+            f"arn:aws:sqs:{REGION}:{ACCOUNT}:waybill-local-deliveries",
+        ),
+        (
+            "DeliveriesDeadLetterQueuePolicy",
+            {"Queues": ["DeliveriesDeadLetterQueueUrl"]},
+            "sqs:*",
+            f"arn:aws:sqs:{REGION}:{ACCOUNT}:waybill-local-deliveries-dead",
+        ),
+        (
             "TopicPolicy",
             {"Topics": ["TopicArn"]},
             "sns:Publish",
@@ -252,6 +268,8 @@ def test_only_tls_can_be_waived_and_only_by_saying_so() -> None:
     assert by_default.resources.keys() - waived.resources.keys() == {
         "QueuePolicy",
         "DeadLetterQueuePolicy",
+        "DeliveriesQueuePolicy",
+        "DeliveriesDeadLetterQueuePolicy",
         "TopicPolicy",
     }
     assert by_default.statements("BucketPolicy").keys() == {"TlsOnly", "NoOldSignatures"}
@@ -262,7 +280,13 @@ def test_only_tls_can_be_waived_and_only_by_saying_so() -> None:
 
 
 @pytest.mark.parametrize(
-    ("table", "sort_key"), [("JobsTable", "jobId"), ("EventsTable", "pk"), ("WebhooksTable", "webhookId")]
+    ("table", "sort_key"),
+    [
+        ("JobsTable", "jobId"),
+        ("EventsTable", "pk"),
+        ("WebhooksTable", "webhookId"),
+        ("DeliveriesTable", "attemptId"),
+    ],
 )
 def test_every_table_is_kept_by_owner(stack: Stack, table: str, sort_key: str) -> None:
     properties = stack.resources[table]
@@ -293,7 +317,15 @@ def test_jobs_expire_and_events_and_webhooks_do_not(stack: Stack) -> None:
     }
 
 
-@pytest.mark.parametrize("resource", ["Bucket", *TABLES])
+def test_the_log_of_deliveries_is_encrypted_and_expires_and_is_not_kept(stack: Stack) -> None:
+    log = stack.resources["DeliveriesTable"]
+    assert log["BillingMode"] == "PAY_PER_REQUEST"
+    assert log["SSESpecification"] == {"SSEEnabled": True}
+    assert log["TimeToLiveSpecification"] == {"AttributeName": "expiresAt", "Enabled": True}
+    assert RAW["Resources"]["DeliveriesTable"]["DeletionPolicy"] == "Delete"
+
+
+@pytest.mark.parametrize("resource", ["Bucket", *TABLES, "DeliveriesQueue", "DeliveriesDeadLetterQueue"])
 def test_what_is_stored_outlives_the_stack(resource: str) -> None:
     assert RAW["Resources"][resource]["DeletionPolicy"] == "RetainExceptOnCreate"
     assert RAW["Resources"][resource]["UpdateReplacePolicy"] == "Retain"
@@ -327,7 +359,28 @@ def test_dead_letters_are_kept_longer_than_live_ones(stack: Stack) -> None:
     assert stack.resources["DeadLetterQueue"]["MessageRetentionPeriod"] == 14 * DAY
 
 
-@pytest.mark.parametrize("queue", ["Queue", "DeadLetterQueue"])
+def test_a_delivery_is_tried_until_its_schedule_ends_and_not_until_the_queue_has_had_enough(
+    stack: Stack,
+) -> None:
+    queue, dead = stack.resources["DeliveriesQueue"], stack.resources["DeliveriesDeadLetterQueue"]
+    assert queue["RedrivePolicy"]["maxReceiveCount"] >= 2 * (MAX_RETRIES + 1)
+    assert queue["RedrivePolicy"]["deadLetterTargetArn"].endswith(":waybill-local-deliveries-dead")
+    assert queue["MessageRetentionPeriod"] == 4 * DAY
+    assert queue["MessageRetentionPeriod"] >= MAX_RETRY_TIME + MAX_WAIT
+    assert dead["MessageRetentionPeriod"] == 14 * DAY
+    assert "RedrivePolicy" not in dead
+
+
+@pytest.mark.parametrize("stage", CONFIG["stages"])
+def test_a_batch_of_deliveries_that_hang_ends_within_the_function_s_time(stack: Stack, stage: str) -> None:
+    timeout = _config(stage, "deliver").lambda_timeout
+    assert timeout >= 2 * Timeouts().total + deliveries.MARGIN
+    assert stack.resources["DeliveriesQueue"]["VisibilityTimeout"] >= 6 * timeout
+
+
+@pytest.mark.parametrize(
+    "queue", ["Queue", "DeadLetterQueue", "DeliveriesQueue", "DeliveriesDeadLetterQueue"]
+)
 def test_messages_are_encrypted(stack: Stack, queue: str) -> None:
     assert stack.resources[queue]["SqsManagedSseEnabled"] is True
 
@@ -395,10 +448,8 @@ def test_a_deployed_stage_asks_for_tokens_and_sets_nothing_that_lambda_reserves(
 
 def test_a_deployed_stage_names_what_follows_from_the_template_and_leaves_out_the_rest() -> None:
     made, env = _variables(Stack(Stage="dev").outputs), _env("dev")
-    assert (
-        env.items() >= {name: made[name] for name in ("JOBS_TABLE", "EVENTS_TABLE", "WEBHOOKS_TABLE")}.items()
-    )
-    assert not {"BUCKET_NAME", "QUEUE_URL", "TOPIC_ARN"} & env.keys()
+    assert env.items() >= {name: made[name] for name in TABLE_NAMES}.items()
+    assert not {"BUCKET_NAME", "QUEUE_URL", "DELIVERIES_QUEUE_URL", "TOPIC_ARN"} & env.keys()
 
 
 @pytest.mark.parametrize("stage", CONFIG["stages"])

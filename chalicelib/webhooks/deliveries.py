@@ -1,0 +1,115 @@
+"""A batch of the deliveries queue: an attempt for each message, side by side.
+
+    parse ─▶ webhook ─▶ attempt ─▶ 2xx            done
+      │         │          ├─▶ 410                 the webhook is disabled, done
+      │         │          └─▶ anything else       again, when the schedule says; at its end a dead letter
+      │         └─▶ removed or disabled: dropped
+      └─▶ no delivery: a dead letter
+
+The queue is told first and the owner's log last, so that nothing that happens to the log can bring a
+delivery again.
+"""
+
+import logging
+import math
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor, wait
+from typing import Any
+
+from chalicelib import batch
+from chalicelib.messages import BadMessage
+from chalicelib.queues import BATCH, Record
+from chalicelib.settings import Settings
+from chalicelib.telemetry import cause, log
+from chalicelib.webhooks import attempt, delivery, journal, registry, schedule
+from chalicelib.webhooks.attempt import Attempt, Clock
+from chalicelib.webhooks.delivery import Delivery
+from chalicelib.webhooks.journal import Entry
+from chalicelib.webhooks.sender import Sender
+from chalicelib.webhooks.webhook import GONE, Webhook
+
+MARGIN = 6.0
+"""Seconds that are kept back for telling the queue."""
+
+UNEXPECTED = 300
+"""Seconds, where it is not the receiver that failed: the queue brings a message 50 times at most."""
+
+Result = tuple[int | None, Entry | None]
+"""The seconds after which a delivery has to come again, None when it is done; and what there is to log."""
+
+
+def deliver(
+    settings: Settings,
+    event: Mapping[str, Any],
+    seconds_left: Callable[[], float] = lambda: math.inf,
+    *,
+    sender: Sender | None = None,
+    clock: Clock = time.time,
+) -> None:
+    """
+    Raises:
+        BatchIncomplete: after every record has had its turn, if any of them has to come again.
+    """
+    sender = sender or attempt.sender_of(settings)
+    records = event["Records"]
+    workers = ThreadPoolExecutor(BATCH, thread_name_prefix="deliver")
+    turns = [workers.submit(_work_on, settings, sender, clock, record) for record in records]
+    # One that waits for our own table, say, is left behind: it must not have its neighbours sent again.
+    done, _ = wait(turns, timeout=min(60.0, max(1.0, seconds_left() - MARGIN)))
+    workers.shutdown(wait=False)
+    results: list[Result] = [turn.result() if turn in done else (UNEXPECTED, None) for turn in turns]
+    fates = [(record, again) for record, (again, _) in zip(records, results, strict=True)]
+    try:
+        batch.settle(settings.deliveries_queue_url, fates)
+    finally:
+        journal.record(settings, [entry for _, entry in results if entry])
+    batch.check(fates)
+
+
+def _work_on(settings: Settings, sender: Sender, clock: Clock, record: Record) -> Result:
+    try:
+        return _deliver(settings, sender, clock, record)
+    except Exception as error:
+        log("delivery.failed", level=logging.ERROR, messageId=record["messageId"], error=cause(error))
+        return UNEXPECTED, None
+
+
+def _deliver(settings: Settings, sender: Sender, clock: Clock, record: Record) -> Result:
+    try:
+        going = Delivery.parse(record["body"])
+    except BadMessage as error:
+        log("message.bad", level=logging.ERROR, messageId=record["messageId"], reason=error.message)
+        delivery.bury(settings, record["body"], error.code)
+        return None, None
+    webhook = registry.find(settings, going.owner, going.webhook_id)
+    if webhook is None or webhook.disabled:
+        return None, None
+    made = attempt.make(sender, webhook, going, clock)
+    again = _judge(settings, webhook, made, record, clock())
+    attempt.told(going, made, again)
+    return again, Entry(going, made, _visits(record), again)
+
+
+def _judge(settings: Settings, webhook: Webhook, made: Attempt, record: Record, now: float) -> int | None:
+    """The seconds after which to try again; None when the delivery is done with, one way or another."""
+    outcome = made.outcome
+    if outcome.delivered:
+        return None
+    if outcome.gone:
+        registry.disable(settings, webhook, GONE)
+        return None
+    age = made.at - _first_received(record)
+    again = schedule.next_wait(settings.webhook_retry_seconds, age, schedule.asked_by(outcome, now))
+    if again is None:
+        delivery.bury(settings, record["body"], str(outcome.status or outcome.reason))
+    return again
+
+
+def _visits(record: Record) -> int:
+    return int(record["attributes"]["ApproximateReceiveCount"])
+
+
+def _first_received(record: Record) -> float:
+    """Not when it was sent: what waited while none of us ran has all its attempts still."""
+    return int(record["attributes"]["ApproximateFirstReceiveTimestamp"]) / 1000

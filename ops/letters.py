@@ -5,19 +5,23 @@ whatever is not settled in the end is given back at once. A letter is sent to it
 then: a crash in between leaves a message twice, which everything behind the queues takes.
 """
 
-import json
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from itertools import islice
-from typing import Any
+from typing import Any, TypeVar
 
 from chalicelib.jobs import Job, Status
 from chalicelib.ledger import Ledger
 from chalicelib.messages import BadMessage, Message
+from chalicelib.telemetry import owner_hash
+from chalicelib.webhooks.delivery import Delivery
+from chalicelib.webhooks.webhook import Webhook
 from ops.deployment import Deployment
+
+T = TypeVar("T")
 
 HOLD_SECONDS = 120
 """For which a received letter is nobody else's; it only matters to who is killed before giving it back."""
@@ -49,7 +53,8 @@ class Letter:
     """When its message was first sent, epoch seconds: a dead letter keeps the age that it had."""
     received: int
     """How often, by the consumer and by who looked at it here."""
-    attributes: Mapping[str, Any]
+    reason: str
+    """Why it was made a dead letter, where that was done on purpose."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +78,8 @@ class Kind:
     dead_output: str
     source_output: str
     judge: Callable[[Deployment, str], Verdict]
+    fair: bool = False
+    """Whether messages are in groups of their owners, as in `delivery.send`."""
 
 
 def judge_job(deployment: Deployment, body: str) -> Verdict:
@@ -106,32 +113,32 @@ def _fate_of(job: Job | None, message: Message, max_attempts: int) -> tuple[Fate
 
 
 def judge_delivery(deployment: Deployment, body: str) -> Verdict:
-    """By whether there still is the webhook that it was for."""
+    """By whether there still is a webhook to deliver to."""
     try:
-        fields = json.loads(body)
-        owner, webhook_id, event_id = (str(fields[name]) for name in ("owner", "webhookId", "eventId"))
-    except (ValueError, KeyError, TypeError, RecursionError):
-        return Verdict(Fate.STAY, "The message is no delivery.")
+        going = Delivery.parse(body)
+    except BadMessage as error:
+        return Verdict(Fate.STAY, error.message)
     item = (
         deployment.client("dynamodb")
         .get_item(
             TableName=deployment.settings.webhooks_table,
-            Key={"owner": {"S": owner}, "webhookId": {"S": webhook_id}},
+            Key={"owner": {"S": going.owner}, "webhookId": {"S": going.webhook_id}},
             ConsistentRead=True,
         )
         .get("Item")
     )
+    name = f"webhook {going.webhook_id}"
     if item is None:
-        return Verdict(Fate.DROP, f"webhook {webhook_id} is gone", owner, event_id, "-")
-    if "disabled" in item:
-        why = f"webhook {webhook_id} is disabled: its owner has to enable it first"
-        return Verdict(Fate.STAY, why, owner, event_id, "-")
-    return Verdict(Fate.SEND, f"webhook {webhook_id} did not take it", owner, event_id, "-")
+        return Verdict(Fate.DROP, f"{name} is gone", going.owner, going.event_id)
+    if Webhook.from_item(item).disabled:  # sent now, it would be lost
+        why = f"{name} is disabled: its owner has to enable it first"
+        return Verdict(Fate.STAY, why, going.owner, going.event_id)
+    return Verdict(Fate.SEND, f"{name} did not take it", going.owner, going.event_id)
 
 
 KINDS = (
     Kind("jobs", "DeadLetterQueueUrl", "QueueUrl", judge_job),
-    Kind("deliveries", "DeliveriesDeadLetterQueueUrl", "DeliveriesQueueUrl", judge_delivery),
+    Kind("deliveries", "DeliveriesDeadLetterQueueUrl", "DeliveriesQueueUrl", judge_delivery, fair=True),
 )
 
 
@@ -173,24 +180,27 @@ class Box:
         with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
             for letters in self._receive(limit):
                 verdicts = pool.map(lambda one: self.kind.judge(self._deployment, one.body), letters)
-                yield list(zip(letters, verdicts, strict=True))
+                yield [
+                    (letter, _with_reason(letter, verdict))
+                    for letter, verdict in zip(letters, verdicts, strict=True)
+                ]
 
-    def send(self, letters: Sequence[Letter]) -> list[Letter]:
-        """To the queue they come from, as they are; returns those that it did not take."""
+    def send(self, judged: Sequence[tuple[Letter, Verdict]]) -> list[Letter]:
+        """To the queue they come from; returns those that it did not take."""
         refused: list[Letter] = []
-        for some in _by_ten(letters):
+        for some in _by_ten(judged):
             entries = [
                 {
                     "Id": str(n),
                     "MessageBody": letter.body,
-                    **({"MessageAttributes": letter.attributes} if letter.attributes else {}),
+                    **({"MessageGroupId": owner_hash(verdict.owner)} if self.kind.fair else {}),
                 }
-                for n, letter in enumerate(some)
+                for n, (letter, verdict) in enumerate(some)
             ]
             answer = self._sqs.send_message_batch(QueueUrl=self._source, Entries=entries)
             failed = {int(failure["Id"]) for failure in answer.get("Failed", [])}
-            refused += [letter for n, letter in enumerate(some) if n in failed]
-            self.drop([letter for n, letter in enumerate(some) if n not in failed])
+            refused += [letter for n, (letter, _) in enumerate(some) if n in failed]
+            self.drop([letter for n, (letter, _) in enumerate(some) if n not in failed])
         return refused
 
     def drop(self, letters: Iterable[Letter]) -> None:
@@ -212,7 +222,7 @@ class Box:
                 VisibilityTimeout=HOLD_SECONDS,
                 WaitTimeSeconds=WAIT_SECONDS,
                 MessageSystemAttributeNames=["SentTimestamp", "ApproximateReceiveCount"],
-                MessageAttributeNames=["All"],
+                MessageAttributeNames=["reason"],
             ).get("Messages", [])
             letters = [_letter(message) for message in found]
             self._held |= {letter.id: letter for letter in letters}
@@ -229,25 +239,24 @@ def renew(ledger: Ledger, verdict: Verdict, max_attempts: int) -> None:
         ledger.renew(verdict.job)
 
 
-def _by_ten(letters: Iterable[Letter]) -> Iterator[list[Letter]]:
+def _with_reason(letter: Letter, verdict: Verdict) -> Verdict:
+    return replace(verdict, reason=f"{verdict.reason} ({letter.reason})") if letter.reason else verdict
+
+
+def _by_ten(those: Iterable[T]) -> Iterator[list[T]]:
     """As many as SQS takes in one call."""
-    left = iter(list(letters))
+    left = iter(list(those))
     while some := list(islice(left, 10)):
         yield some
 
 
 def _letter(message: Mapping[str, Any]) -> Letter:
     system = message.get("Attributes", {})
-    # What is empty may not be sent again.
-    attributes = {
-        name: {part: value[part] for part in ("DataType", "StringValue", "BinaryValue") if value.get(part)}
-        for name, value in message.get("MessageAttributes", {}).items()
-    }
     return Letter(
         id=message["MessageId"],
         body=message["Body"],
         receipt=message["ReceiptHandle"],
         sent_at=int(system.get("SentTimestamp", 0)) / 1000,
         received=int(system.get("ApproximateReceiveCount", 0)),
-        attributes=attributes,
+        reason=message.get("MessageAttributes", {}).get("reason", {}).get("StringValue", ""),
     )

@@ -165,7 +165,7 @@ class _Command:
             settings = self._deployment.settings
             for _, verdict in sent:
                 renew(self._deployment.ledger, verdict, settings.max_attempts)
-            refused = box.send([letter for letter, _ in sent])
+            refused = box.send(sent)
             box.drop([letter for letter, _ in dropped])
         for one in letters:
             what = "dropped" if one in dropped else "sent" if one in sent else "left"

@@ -12,6 +12,9 @@ from chalicelib.jobs import Job, Status
 from chalicelib.messages import body_of
 from chalicelib.settings import Settings
 from chalicelib.telemetry import owner_hash
+from chalicelib.webhooks import delivery, registry
+from chalicelib.webhooks.delivery import Delivery
+from chalicelib.webhooks.webhook import Webhook
 from ops import deployment as deployments
 from ops import letters, redrive
 from ops.deployment import CannotLook, Deployment
@@ -35,6 +38,9 @@ def deployment(aws: Settings) -> Deployment:
         "WebhooksTable": aws.webhooks_table,
         "QueueUrl": aws.queue_url,
         "DeadLetterQueueUrl": f"{aws.queue_url}-dead",
+        "DeliveriesTable": aws.deliveries_table,
+        "DeliveriesQueueUrl": aws.deliveries_queue_url,
+        "DeliveriesDeadLetterQueueUrl": aws.deliveries_dead_letter_queue_url,
         "TopicArn": aws.topic_arn,
     }
     return Deployment("test", aws.region, outputs, lambda service: bystander(service, aws.region))
@@ -283,14 +289,14 @@ class TestSend:
         assert depths(flow) == (0, 0)
         assert flow.published_ids(job.job_id) == [flow.event_id(flow.job(job.source_key))]
 
-    def test_hundreds(self, flow: Flow, run: Run) -> None:
+    def test_many(self, flow: Flow, run: Run) -> None:
         for _ in range(3):
             dead_job(flow)
-        bury(flow, *(f"poison {n}" for n in range(200)))
+        bury(flow, *(f"poison {n}" for n in range(60)))
 
         assert run("send", "--all") == 1
 
-        assert depths(flow) == (3, 200)
+        assert depths(flow) == (3, 60)
 
 
 class TestDrop:
@@ -305,7 +311,77 @@ class TestDrop:
         assert depths(flow) == (0, 1)
 
 
-def test_a_queue_that_the_deployment_does_not_have(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+class TestDeliveries:
+    @pytest.fixture
+    def webhook(self, aws: Settings) -> Webhook:
+        request = {"url": "https://example.com/hook"}
+        made = registry.register(aws, "alice", request)
+        found = registry.find(aws, "alice", made["id"])
+        assert found is not None
+        return found
+
+    def bury(self, settings: Settings, webhook: Webhook) -> Delivery:
+        going = Delivery("alice", webhook.id, "job-completed-1", "waybill.job.completed", "job", b"{}")
+        delivery.bury(settings, going.message(), "503")
+        return going
+
+    def test_are_sent_back_as_they_were(self, aws: Settings, run: Run, webhook: Webhook) -> None:
+        going = self.bury(aws, webhook)
+
+        assert run("send", "job-completed-1") == 0
+
+        queue = bystander("sqs", aws.region)
+        (message,) = queue.receive_message(
+            QueueUrl=aws.deliveries_queue_url,
+            MessageAttributeNames=["All"],
+            MessageSystemAttributeNames=["MessageGroupId"],
+        )["Messages"]
+        assert Delivery.parse(message["Body"]) == going
+        assert "MessageAttributes" not in message
+        assert message["Attributes"]["MessageGroupId"] == owner_hash("alice")
+
+    def test_are_listed_with_what_the_endpoint_answered(
+        self, aws: Settings, run: Run, webhook: Webhook, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        self.bury(aws, webhook)
+
+        assert run("list", "--queue", "deliveries") == 0
+
+        assert f"webhook {webhook.id} did not take it (503)" in capsys.readouterr().out
+
+    def test_those_of_a_webhook_that_is_gone_are_dropped(
+        self, aws: Settings, run: Run, webhook: Webhook, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        self.bury(aws, webhook)
+        registry.remove(aws, "alice", webhook.id)
+
+        assert run("send", "--all") == 0
+
+        assert capsys.readouterr().out.splitlines()[-1] == "1 dropped"
+
+    def test_those_of_a_disabled_one_wait_until_it_is_enabled(
+        self, aws: Settings, run: Run, webhook: Webhook, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        self.bury(aws, webhook)
+        registry.disable(aws, webhook, "gone")
+
+        assert run("send", "--all") == 1
+
+        assert "its owner has to enable it first" in capsys.readouterr().out
+
+    def test_what_is_no_delivery_stays(self, aws: Settings, run: Run) -> None:
+        delivery.bury(aws, "poison", "bad_message")
+
+        assert run("send", "--all") == 1
+
+
+def test_a_queue_that_the_deployment_does_not_have(
+    run: Run, deployment: Deployment, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert isinstance(deployment.outputs, dict)
+    del deployment.outputs["DeliveriesQueueUrl"]
+
+    assert run() == 0
     assert run("list", "--queue", "deliveries") == 2
     assert "has no queue of deliveries" in capsys.readouterr().err
 

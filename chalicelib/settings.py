@@ -58,7 +58,8 @@ last waits, of 14 to 24 hours, are broken up: SQS holds a message back for 12 ho
 MAX_RETRIES = 24
 MAX_RETRY_WAIT = 36_000
 MAX_RETRY_TIME = 300_000
-"""Seconds, of all waits together: below the four days for which the queue keeps a message."""
+"""Seconds, of all waits together: with one wait more, still below the four days that the queue keeps a
+message."""
 
 MIN_SECRET_BYTES = 32
 """What HS256 wants of its key (RFC 7518, section 3.2)."""

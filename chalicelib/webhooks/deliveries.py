@@ -99,8 +99,8 @@ def _judge(settings: Settings, webhook: Webhook, made: Attempt, record: Record, 
     if outcome.gone:
         registry.disable(settings, webhook, GONE)
         return None
-    age = made.at - _first_received(record)
-    again = schedule.next_wait(settings.webhook_retry_seconds, age, schedule.asked_by(outcome, now))
+    age, asked = now - _sent(record), schedule.asked_by(outcome, now)
+    again = schedule.next_wait(settings.webhook_retry_seconds, _visits(record), age, asked)
     if again is None:
         delivery.bury(settings, record["body"], str(outcome.status or outcome.reason))
     return again
@@ -110,6 +110,5 @@ def _visits(record: Record) -> int:
     return int(record["attributes"]["ApproximateReceiveCount"])
 
 
-def _first_received(record: Record) -> float:
-    """Not when it was sent: what waited while none of us ran has all its attempts still."""
-    return int(record["attributes"]["ApproximateFirstReceiveTimestamp"]) / 1000
+def _sent(record: Record) -> float:
+    return int(record["attributes"]["SentTimestamp"]) / 1000

@@ -128,12 +128,12 @@ def rotate(settings: Settings, owner: str, webhook_id: str) -> dict[str, Any]:
     return rotated.view(now) | {"secret": secret}
 
 
-def disable(settings: Settings, gone: Webhook, reason: str) -> None:
+def disable(settings: Settings, hook: Webhook, reason: str) -> None:
     """Send nothing more to a webhook until its owner enables it; one that is gone or disabled stays so."""
     _change(
         settings,
-        gone.owner,
-        gone.id,
+        hook.owner,
+        hook.id,
         "SET disabled = :disabled",
         condition="attribute_exists(webhookId) AND attribute_not_exists(disabled)",
         values={":disabled": {"at": jobs.timestamp(time.time()), "reason": reason}},

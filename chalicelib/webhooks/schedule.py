@@ -1,7 +1,7 @@
 """When a delivery that failed is tried again (Standard Webhooks 1.0.0, "Deliverability and reliability").
 
-It goes by the age of the delivery, and not by how often the queue has brought it: a message also comes back
-from a function that was throttled or cut off, and such a visit uses up no attempt.
+How often the queue has brought a delivery says how long to wait, and its age says when to give up: a message
+also comes back from a function that was throttled or cut off, and such visits must not use its attempts up.
 """
 
 import math
@@ -9,9 +9,9 @@ import random
 from collections.abc import Callable, Sequence
 from datetime import UTC
 from email.utils import parsedate_to_datetime
-from itertools import accumulate
 
 from chalicelib.queues import MAX_WAIT
+from chalicelib.settings import MAX_RETRY_TIME
 from chalicelib.webhooks.sender import Outcome
 
 JITTER = 0.15
@@ -22,19 +22,26 @@ _MAY_ASK_TO_WAIT = (429, 503)
 
 def next_wait(
     waits: Sequence[int],
+    visits: int,
     age: float,
     asked: float = 0.0,
     spread: Callable[[float, float], float] = random.uniform,
 ) -> int | None:
-    """Seconds until the next attempt, after one that began when the delivery was `age` seconds old.
+    """Seconds until the next attempt, after a failed one.
 
-    `asked` is what the receiver wants at least. None when the attempts are used up.
+    Args:
+        visits: how often the queue has brought the delivery, this time included.
+        age: seconds since it was queued.
+        asked: seconds that the receiver wants to be left alone.
+
+    Returns:
+        None when the attempts are used up.
     """
-    due = next((at for at in accumulate(waits) if at > age), None)
-    if due is None:
+    left = sum(waits) - age
+    if age >= MAX_RETRY_TIME or (visits > len(waits) and left <= 0):
         return None
-    wait = max(due - age, min(asked, MAX_WAIT))
-    return min(math.ceil(wait * spread(1.0, 1.0 + JITTER)), MAX_WAIT)
+    wait = waits[visits - 1] if visits <= len(waits) else min(left, waits[-1])
+    return min(math.ceil(max(wait, min(asked, MAX_WAIT)) * spread(1.0, 1.0 + JITTER)), MAX_WAIT)
 
 
 def asked_by(outcome: Outcome, now: float) -> float:

@@ -13,7 +13,7 @@ EXAMPLES = 15  # of each operation, in each phase
 # A schema cannot say which URL may be a webhook, or which cursor has been given: such a 400 is right.
 BEYOND_A_SCHEMA = "positive_data_acceptance"
 
-# With an id from nowhere, every answer about a job would be the same 404.
+# With an id from nowhere, every answer about a job or a webhook would be the same 404.
 KNOWN_IDS = """
 [[operations]]
 include-path-regex = "^/jobs/.*"
@@ -23,6 +23,11 @@ parameters = {{ jobId = "{job_id}" }}
 [[operations]]
 include-path = "/jobs/{{jobId}}/files/{{name}}"
 parameters = {{ jobId = "{job_id}", name = "{name}" }}
+
+[[operations]]
+include-path-regex = "^/webhooks/.*"
+include-method = ["GET", "POST"]
+parameters = {{ webhookId = "{webhook_id}" }}
 """
 
 
@@ -30,7 +35,10 @@ def test_nothing_is_found_against_the_running_stack(stack: LocalStack, tmp_path:
     user = User(stack)
     job = user.ended(user.upload(b"some text")["jobId"])
     config = tmp_path / "schemathesis.toml"
-    config.write_text(KNOWN_IDS.format(job_id=job["jobId"], name=job["outputs"][0]["name"]))
+    hook = user.call("POST", "/webhooks", {"url": "http://127.0.0.1:9/nobody"}).json
+    config.write_text(
+        KNOWN_IDS.format(job_id=job["jobId"], name=job["outputs"][0]["name"], webhook_id=hook["id"])
+    )
 
     done = subprocess.run(
         [

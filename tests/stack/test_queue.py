@@ -12,10 +12,10 @@ from tests.stack.user import User, eventually
 
 
 @contextmanager
-def mapping_reports(stack: LocalStack, *, failures: bool) -> Iterator[None]:
-    """Switch the consumer's event source mapping to reporting partial failures, or off it."""
+def mapping_reports(stack: LocalStack, function: str, *, failures: bool) -> Iterator[None]:
+    """Switch a function's event source mapping to reporting partial failures, or off it."""
     functions = stack.client("lambda")
-    (mapping,) = functions.list_event_source_mappings(FunctionName="waybill-local-consume")[
+    (mapping,) = functions.list_event_source_mappings(FunctionName=f"waybill-local-{function}")[
         "EventSourceMappings"
     ]
     wanted = ["ReportBatchItemFailures"] if failures else []
@@ -51,7 +51,7 @@ def test_bad_messages_end_in_the_dead_letter_queue_and_neighbours_are_done_once(
             {"v": 1, "bucket": "somebody-elses", "owner": "_", "jobId": "x", "key": "uploads/x", "etag": "e"}
         ),
     ]
-    with mapping_reports(stack, failures=reports):
+    with mapping_reports(stack, "consume", failures=reports):
         stack.client("sqs").send_message_batch(
             QueueUrl=stack.outputs["QueueUrl"],
             Entries=[{"Id": str(n), "MessageBody": body} for n, body in enumerate(poison)],

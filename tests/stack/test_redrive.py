@@ -8,9 +8,11 @@ from io import StringIO
 
 import pytest
 
+from chalicelib.webhooks.delivery import Delivery
 from ops import letters
 from ops import redrive as command
 from ops.stack import LocalStack
+from tests.stack.test_webhooks import receiving
 from tests.stack.user import User, eventually
 
 
@@ -91,4 +93,25 @@ def test_dead_letters_are_listed_and_sent_back_and_their_jobs_end(
     code, out = redrive(stack, "show", poison["letter"][:8])
     assert (code, "poison" in out) == (0, True)
     assert redrive(stack, "drop", poison["letter"])[0] == 0
+    assert redrive(stack, "list") == (0, "No dead letters.\n")
+
+
+def test_a_dead_delivery_is_sent_back_and_reaches_its_webhook(
+    stack: LocalStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(letters, "WAIT_SECONDS", 0)
+    user = User(stack)
+    with receiving(200) as receiver:
+        hook = user.call("POST", "/webhooks", {"url": receiver.url}).json
+        going = Delivery("_", hook["id"], "job-completed-1", "waybill.job.completed", "job", b"{}")
+        stack.client("sqs").send_message(
+            QueueUrl=stack.outputs["DeliveriesDeadLetterQueueUrl"], MessageBody=going.message()
+        )
+        code, out = redrive(stack, "list", "--queue", "deliveries")
+        assert (code, f"webhook {hook['id']} did not take it" in out) == (0, True)
+
+        assert redrive(stack, "send", "job-completed-1")[0] == 0
+
+        eventually(lambda: receiver.ids == ["job-completed-1"], "it arrives")
+        user.call("DELETE", f"/webhooks/{hook['id']}")
     assert redrive(stack, "list") == (0, "No dead letters.\n")

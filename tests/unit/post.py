@@ -90,7 +90,7 @@ class Post:
         for record in batch:
             attributes = record["attributes"]
             attributes["ApproximateReceiveCount"] = str(int(attributes.get("ApproximateReceiveCount", 0)) + 1)
-            attributes.setdefault("ApproximateFirstReceiveTimestamp", str(int(self.clock() * 1000)))
+            attributes.setdefault("SentTimestamp", str(int(self.clock() * 1000)))
         try:
             deliveries.deliver(
                 self.settings, {"Records": batch}, seconds_left, sender=sender, clock=self.clock

@@ -1,5 +1,6 @@
 """`python -m ops doctor` on a running stack: well, and with one part after the other out of order."""
 
+import argparse
 import json
 import subprocess
 import sys
@@ -9,7 +10,7 @@ from typing import Any
 import pytest
 
 from ops import deployment as deployments
-from ops import doctor
+from ops import doctor, sweep
 from ops.doctor.findings import Finding, Level, exit_code
 from ops.stack import LocalStack
 from ops.state import CHECKOUT
@@ -122,6 +123,16 @@ def test_a_dead_letter(stack: LocalStack) -> None:
     assert "jobs: 1 to look at" in done.stdout
     assert "The message is not JSON." in done.stdout
     assert f"redrive list --aws-port {stack.aws_port}" in done.stdout
+
+
+def test_the_sweep_by_hand_says_what_it_found(stack: LocalStack, capsys: pytest.CaptureFixture[str]) -> None:
+    options = argparse.Namespace(stage=None, aws_port=stack.aws_port)
+
+    assert sweep.run(options) == 0
+
+    assert capsys.readouterr().out.startswith("The sweep found ")
+    swept = [f for f in doctor.examine(deployments.local(stack.endpoint_url)) if f.check == "sweep"]
+    assert "ago it found" in swept[0].what
 
 
 def test_a_function_that_is_missing(stack: LocalStack, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -36,6 +36,7 @@ class Sent:
 class Account:
     """The sums of a run; each fault in words."""
 
+    sent: int
     statuses: Counter[str]
     lost: Sequence[str]
     twice: Sequence[str]
@@ -86,7 +87,7 @@ def account(
             lost.append(f"{one.key}: its end was not announced")
     twice += [f"{key}: a job that nobody sent" for key in jobs]
     _compare_events(stack, sent, lost, twice)
-    return Account(statuses, lost, twice, wrong, [*_left_over(stack), *letters], latencies)
+    return Account(len(sent), statuses, lost, twice, wrong, [*_left_over(stack), *letters], latencies)
 
 
 def _differences(parcel: Parcel, job: Mapping[str, Any]) -> Iterator[str]:

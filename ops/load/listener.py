@@ -6,8 +6,11 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self
+
+from botocore.exceptions import BotoCoreError, ClientError
 
 from ops.stack import LocalStack
 
@@ -54,22 +57,26 @@ class Listener:
 
     def _listen(self) -> None:
         while True:
-            stopping = self._stop.is_set()
-            messages = self._sqs.receive_message(QueueUrl=self._queue, MaxNumberOfMessages=10).get("Messages")
-            for message in messages or ():
-                event = json.loads(message["Body"])
-                canonical = json.dumps(event, sort_keys=True).encode()
-                self.payloads[event["id"]].add(hashlib.sha256(canonical).hexdigest())
-                self._heard(event)
-                self.last = time.monotonic()
-            if messages:
-                self._sqs.delete_message_batch(
-                    QueueUrl=self._queue,
-                    Entries=[
-                        {"Id": str(n), "ReceiptHandle": m["ReceiptHandle"]} for n, m in enumerate(messages)
-                    ],
-                )
-            elif stopping:
+            stopping, heard = self._stop.is_set(), False
+            with suppress(BotoCoreError, ClientError):  # a machine too busy to answer
+                heard = self._take()
+            if stopping and not heard:
                 return
-            else:
+            if not heard:
                 self._stop.wait(0.2)
+
+    def _take(self) -> bool:
+        """Hear what waits, ten events at most; whether there was anything."""
+        messages = self._sqs.receive_message(QueueUrl=self._queue, MaxNumberOfMessages=10).get("Messages", [])
+        for message in messages:
+            event = json.loads(message["Body"])
+            canonical = json.dumps(event, sort_keys=True).encode()
+            self.payloads[event["id"]].add(hashlib.sha256(canonical).hexdigest())
+            self._heard(event)
+            self.last = time.monotonic()
+        if messages:
+            self._sqs.delete_message_batch(
+                QueueUrl=self._queue,
+                Entries=[{"Id": str(n), "ReceiptHandle": m["ReceiptHandle"]} for n, m in enumerate(messages)],
+            )
+        return bool(messages)

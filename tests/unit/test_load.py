@@ -108,8 +108,8 @@ class TestFaults:
 
 
 def test_percentiles_are_by_nearest_rank() -> None:
-    account = Account(Counter(), [], [], [], [], [float(n) for n in range(1, 101)])
+    account = Account(100, Counter(), [], [], [], [], [float(n) for n in range(1, 101)])
 
     assert [account.percentile(percent) for percent in (50, 95, 99)] == [50, 95, 99]
     assert account.is_clean
-    assert not Account(Counter(), ["a file"], [], [], [], []).is_clean
+    assert not Account(1, Counter(), ["a file"], [], [], [], []).is_clean

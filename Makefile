@@ -4,6 +4,9 @@
 PYTHON ?= python3
 PORT ?= 8000
 AWS_PORT ?= 4566
+FILES ?= 2000
+SEED ?= 1
+FAULTS ?= 0.02
 TESTS ?= tests/unit tests/stack tests/browser
 
 # Of the command line only: an AUTH in the environment is somebody else's.
@@ -21,7 +24,7 @@ INSTALLED := $(VENV)/installed-$(VERSION)
 # Node.js, for who changes the page or tests it; nothing that runs needs it.
 NODE := $(VENV)/node-$(VERSION)
 
-.PHONY: help run token demo test page lint clean
+.PHONY: help run token demo doctor load test page lint clean
 
 help: ## list what you can do (this)
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-6s %s\n", $$1, $$2 }' Makefile
@@ -34,6 +37,12 @@ token: $(INSTALLED) ## print a token for a stack with AUTH=jwt; USER=alice
 
 demo: $(INSTALLED) ## send real files through and check where each one ends
 	@exec $(BIN)/python -m ops demo
+
+doctor: $(INSTALLED) ## say what is stuck in a running `make run`, why, and what to do
+	@exec $(BIN)/python -m ops doctor --aws-port $(AWS_PORT)
+
+load: $(INSTALLED) ## send FILES=2000 files through a stack of its own on a bad day, and add up; SEED=1 FAULTS=0.02
+	@exec $(BIN)/python -m ops load --files $(FILES) --seed $(SEED) --faults $(FAULTS)
 
 # A file's tests share a stack, so they stay together.
 test: $(INSTALLED) $(NODE) ## run the tests of units, of the whole stack, and of its page in Chromium; TESTS=tests/unit

@@ -25,6 +25,7 @@ MAX_PK_BYTES = 1024
 """Of a sort key (DynamoDB Developer Guide, "Quotas"). An S3 key may be as long as that by itself."""
 
 _SEQUENCER_WIDTH = 64
+_SECONDS = len("2026-01-02T03:04:05")
 
 
 @once
@@ -68,7 +69,13 @@ def _pk(job: Job, event: Event, *, many: bool) -> str:
 
 
 def version_of(job: Job) -> str:
-    """Compares as text in the order of uploads: by time, then, within one key, by sequencer."""
+    """Compares as text in the order of uploads: by time, then, within one key, by sequencer.
+
+    An upload without a sequencer was found in a listing, which knows whole seconds only. It is what lies
+    there now, and so later than whatever an event has told of the same second.
+    """
+    if not job.sequencer:
+        return f"{job.uploaded_at[:_SECONDS]}.999Z#{'~' * _SEQUENCER_WIDTH}"
     return f"{job.uploaded_at}#{job.sequencer.ljust(_SEQUENCER_WIDTH, '0')}"
 
 

@@ -289,6 +289,23 @@ class Ledger:
         )
         return touched or job == replace(seen, updated_at=now)  # our own first try, as above
 
+    def renew(self, seen: Job) -> bool:
+        """Give an open job all its tries again; False where it has changed since it was read."""
+        now = self._now()
+        job, renewed = self._update(
+            seen.owner,
+            seen.job_id,
+            condition="updatedAt = :seen AND run = :run AND #status IN (:queued, :processing)",
+            assign={"updatedAt": now, "attempts": 0},
+            values={
+                ":seen": seen.updated_at,
+                ":run": seen.run,
+                ":queued": Status.QUEUED,
+                ":processing": Status.PROCESSING,
+            },
+        )
+        return renewed or job == replace(seen, updated_at=now, attempts=0)  # as above
+
     def reopen(self, seen: Job, upload: Upload) -> Job | None:
         """Open an ended job again for an object that lies under its open key; None where it has changed.
 

@@ -67,7 +67,7 @@ def in_any_order(prefixes: Sequence[str]) -> list[str]:
 def _push_on(settings: Settings, ledger: Ledger, listed: Mapping[str, Any]) -> str:
     """Deal with one object; one that cannot be dealt with now must not stop the others."""
     try:
-        upload = _upload_of(settings, listed)
+        upload = upload_of(settings, listed)
         if upload is None:
             return "no_work"
         if time.time() - listed["LastModified"].timestamp() < settings.sweep_after_seconds:
@@ -114,7 +114,8 @@ def _push_on_ended(settings: Settings, ledger: Ledger, job: Job, upload: Upload)
     return "waiting"
 
 
-def _upload_of(settings: Settings, listed: Mapping[str, Any]) -> Upload | None:
+def upload_of(settings: Settings, listed: Mapping[str, Any]) -> Upload | None:
+    """What an object of a listing is, as an event would have told of it; None where it is no work."""
     return intake.upload_at(settings, listed["Key"], listed["ETag"], listed["Size"], listed["LastModified"])
 
 

@@ -1,6 +1,7 @@
 """`python -m ops <command>`: everything that `make` offers beyond installing and testing."""
 
 import argparse
+import importlib
 import os
 import shlex
 import signal
@@ -36,6 +37,15 @@ Data {state}
 Logs {log}
 """
 
+# Commands that have their arguments in a module of their name.
+ELSEWHERE = {
+    "upload": "send files, and tell what became of them",
+    "doctor": "what is stuck, since when, why, and what to do about it",
+    "load": "send thousands of files through a stack of its own, on a bad day, and add up",
+    "redrive": "dead letters: list them, show one, send them back to their queue",
+    "sweep": "push on what is stuck now, instead of at the next time",
+}
+
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m ops", description="Run Waybill and look after it.")
@@ -64,12 +74,13 @@ def main() -> int:
     ls_parser.add_argument("--aws-port", type=int, default=4566, help="of the embedded AWS (default: 4566)")
     ls_parser.set_defaults(command=ls)
 
-    upload_parser = commands.add_parser("upload", help="send files, and tell what became of them")
-    if "upload" in sys.argv[1:2]:
-        from ops import upload
-
-        upload.add_arguments(upload_parser)
-        upload_parser.set_defaults(command=upload.run)
+    # These import much, so only the one that is asked for is imported.
+    for name, what in ELSEWHERE.items():
+        command = commands.add_parser(name, help=what)
+        if name in sys.argv[1:2]:
+            module = importlib.import_module(f"ops.{name}")
+            module.add_arguments(command)
+            command.set_defaults(command=module.run)
 
     throttle_parser = commands.add_parser("throttle", help="bound the requests that a deployed API takes")
     throttle_parser.add_argument("--stage", default="dev", help="of Chalice (default: dev)")

@@ -76,8 +76,8 @@ def stack_outputs(endpoint_url: str) -> dict[str, str]:
 class LocalStack:
     """A running local stack; use it as a context manager.
 
-    Port 0 takes any free port. `variables` are settings beside or instead of the local stage's own. `say` is
-    told every finished step, in one line.
+    Port 0 takes any free port. `variables` are settings beside or instead of the local stage's own, `options`
+    more arguments of the embedded AWS. `say` is told every finished step, in one line.
     """
 
     def __init__(
@@ -88,6 +88,7 @@ class LocalStack:
         http_port: int = 0,
         checkout: Path = CHECKOUT,
         variables: Mapping[str, str] | None = None,
+        options: Sequence[str] = (),
         say: Callable[[str], None] = lambda _: None,
     ) -> None:
         self.state_dir = state_dir
@@ -96,6 +97,7 @@ class LocalStack:
         self.outputs: dict[str, str] = {}
         self._checkout = checkout
         self._variables = dict(variables or {})
+        self._options = tuple(options)
         self._say = say
         self._rest_api_id = ""
         self._children: dict[str, Child] = {}
@@ -139,6 +141,11 @@ class LocalStack:
     @property
     def log_dir(self) -> Path:
         return self.state_dir / "log"
+
+    @property
+    def aws_pid(self) -> int:
+        """The process of the embedded AWS, whose children the functions are."""
+        return self._children["embedded AWS"].pid
 
     def session(self, access_key: str = ROOT_KEYS[0], secret_key: str = ROOT_KEYS[1]) -> boto3.Session:
         """A session for these keys; root, unless told otherwise."""
@@ -185,7 +192,7 @@ class LocalStack:
 
     def _start_aws(self, listening: socket.socket, lock: int) -> None:
         """The embedded AWS holds the lock as well, so that nobody else starts while it saves its data."""
-        arguments = ["--port", str(self.aws_port), "--state-dir", str(self.state_dir / "aws")]
+        arguments = ["--port", str(self.aws_port), "--state-dir", str(self.state_dir / "aws"), *self._options]
         child = self._spawn(
             "ops.embedded_aws",
             [*arguments, "--listening", str(listening.fileno())],

@@ -19,6 +19,7 @@ from ops.embedded_aws.access import (
     refuse_headers_that_were_not_signed,
 )
 from ops.embedded_aws.copies import keep_conditions_of_copies
+from ops.embedded_aws.faults import Faults
 from ops.embedded_aws.forms import verify_checksums_of_forms
 from ops.embedded_aws.functions import (
     make_functions_active_at_once,
@@ -42,6 +43,8 @@ def main() -> None:
     parser.add_argument("--port", type=int, default=4566)
     parser.add_argument("--state-dir", type=Path, required=True)
     parser.add_argument("--listening", type=int, help="descriptor of a socket that listens on the port")
+    parser.add_argument("--faults", type=float, default=0.0, help="the share of requests that fail")
+    parser.add_argument("--seed", type=int, default=0, help="of the faults")
     options = parser.parse_args()
     state_dir: Path = options.state_dir.resolve()
     # Unpacked functions of a run that was killed.
@@ -52,10 +55,11 @@ def main() -> None:
     os.environ.clear()
     os.environ.update(settings)
     held: int | None = options.listening
-    asyncio.run(serve(f"{HOST}:{options.port}" if held is None else f"fd://{held}"))
+    bind = f"{HOST}:{options.port}" if held is None else f"fd://{held}"
+    asyncio.run(serve(bind, options.faults, options.seed))
 
 
-async def serve(bind: str) -> None:
+async def serve(bind: str, faults: float, seed: int) -> None:
     """Serve until asked to stop, save, and end the process."""
     from hypercorn.asyncio import serve as hypercorn_serve
     from hypercorn.config import Config
@@ -80,7 +84,7 @@ async def serve(bind: str) -> None:
     name_errors_of_functions()
     read_large_objects_by_the_piece()
     complete_large_uploads_beside_other_requests()
-    requests = Requests(app)
+    requests = Requests(Faults(app, faults, seed) if faults else app)
     checkpoint = checkpoint_state(requests)
 
     config = Config()

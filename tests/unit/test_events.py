@@ -269,3 +269,12 @@ class TestTime:
 
         job = flow.job(key)
         assert (job.status, (job.error or {})["code"]) == (Status.FAILED, "out_of_time")
+
+
+def test_what_a_listing_found_is_later_than_what_events_told_of_the_same_second() -> None:
+    """A newer upload whose event got lost must not lose to the one before it."""
+    told = job_at("2026-05-04T10:00:05.678Z", "0A")
+    listed = job_at("2026-05-04T10:00:05.000Z", "")
+    next_one = job_at("2026-05-04T10:00:06.000Z", "0B")
+
+    assert events.version_of(told) < events.version_of(listed) < events.version_of(next_one)

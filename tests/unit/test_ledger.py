@@ -312,6 +312,34 @@ class TestReleasing:
         assert ledger.find("alice", JOB_ID) == quick
 
 
+class TestRenewing:
+    def test_an_open_job_has_all_its_tries_again_and_nothing_else_changes(
+        self, ledger: Ledger, clock: Clock
+    ) -> None:
+        ledger.record(FIRST)
+        ledger.release(claimed(ledger))
+        seen = ledger.get("alice", JOB_ID)
+        clock.advance(5)
+        assert ledger.renew(seen)
+        assert ledger.find("alice", JOB_ID) == replace(seen, attempts=0, updated_at=timestamp(clock()))
+
+    def test_a_job_that_has_been_claimed_since_it_was_read_is_left_alone(
+        self, ledger: Ledger, clock: Clock
+    ) -> None:
+        seen, _ = ledger.record(FIRST)
+        clock.advance(5)
+        now = claimed(ledger)
+        assert not ledger.renew(seen)
+        assert ledger.find("alice", JOB_ID) == now
+
+    @pytest.mark.parametrize("status", ENDS)
+    def test_an_ended_job_is_left_alone(self, ledger: Ledger, clock: Clock, status: Status) -> None:
+        ended = brought_to(ledger, status)
+        clock.advance(5)
+        assert not ledger.renew(ended)
+        assert ledger.find("alice", JOB_ID) == ended
+
+
 class TestTouching:
     def test_a_job_is_marked_as_looked_after_and_nothing_else_changes(
         self, ledger: Ledger, clock: Clock
@@ -409,6 +437,12 @@ class TestTheSdkRepeatsACallWhoseAnswerWasLost:
         clock.advance(1)
         repeat_once(clients.dynamodb(), "UpdateItem")
         assert ledger.touch(job)
+
+    def test_renewing(self, ledger: Ledger, clock: Clock) -> None:
+        job, _ = ledger.record(FIRST)
+        clock.advance(1)
+        repeat_once(clients.dynamodb(), "UpdateItem")
+        assert ledger.renew(job)
 
     def test_reopening(self, ledger: Ledger) -> None:
         ended = brought_to(ledger, Status.FAILED)

@@ -1,0 +1,139 @@
+"""Whether work gets on: dead letters, files that lie open for too long, webhooks that get nothing.
+
+Every look is bounded, changes nothing, and says what it did not look at.
+"""
+
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from typing import Any
+
+from chalicelib.jobs import Job, Order, Status, Upload, order
+from chalicelib.sweeper import upload_of
+from ops.columns import age
+from ops.deployment import Deployment
+from ops.doctor.findings import Finding, Level
+from ops.doctor.parts import period
+from ops.letters import KINDS, Box, Fate
+
+MAX_OBJECTS = 10_000  # of a prefix
+MAX_LOOKED_UP = 200
+MAX_LETTERS = 200
+MAX_WEBHOOKS = 5_000
+
+
+def dead_letters(deployment: Deployment) -> Iterator[Finding]:
+    for kind in KINDS:
+        if kind.dead_output not in deployment.outputs:
+            continue
+        with Box(deployment, kind) as box:
+            waiting, hidden = box.count()
+            found = [one for some in box.judged(MAX_LETTERS) for one in some] if waiting else []
+        if not waiting and not hidden:
+            yield Finding(Level.WELL, "dead letters", f"{kind.name}: none")
+            continue
+        if not found:
+            what = f"{kind.name}: about {hidden} in somebody else's hands"
+            yield Finding(Level.NOTE, "dead letters", what, do="look again in two minutes")
+            continue
+        counts = {fate: sum(verdict.fate is fate for _, verdict in found) for fate in Fate}
+        told = {Fate.SEND: "to send", Fate.DROP: "to drop", Fate.STAY: "to look at"}
+        what = ", ".join(f"{count} {told[fate]}" for fate, count in counts.items() if count)
+        more = f" of the first {MAX_LETTERS}, about {waiting} in all" if waiting > len(found) else ""
+        reasons = list(dict.fromkeys(verdict.reason for _, verdict in found))[:3]
+        ways = [("send", "--all")] * bool(counts[Fate.SEND] + counts[Fate.DROP])
+        ways += [("drop", "ID")] * bool(counts[Fate.STAY])
+        yield Finding(
+            Level.BAD,
+            "dead letters",
+            f"{kind.name}: {what}{more}",
+            age(time.time() - min(letter.sent_at for letter, _ in found)),
+            "; ".join(reasons),
+            "; ".join(deployment.call("redrive", *words) for words in [("list",), *ways]),
+        )
+
+
+def open_files(deployment: Deployment) -> Iterator[Finding]:
+    """What lies under the open prefixes for longer than it should, and what the ledger says of it."""
+    settings = deployment.settings
+    stuck: list[tuple[float, Upload]] = []
+    seen, cut = 0, []
+    for prefix in settings.open_prefixes:
+        of_prefix = 0
+        for listed in _listed(deployment, prefix):
+            of_prefix += 1
+            lain = time.time() - listed["LastModified"].timestamp()
+            upload = upload_of(settings, listed)
+            if upload is not None and lain > settings.sweep_after_seconds:
+                stuck.append((lain, upload))
+        seen += of_prefix
+        cut += [prefix] * (of_prefix >= MAX_OBJECTS)
+    stuck.sort(key=lambda one: -one[0])
+    groups: dict[str, list[tuple[float, Upload]]] = defaultdict(list)
+    ledger = deployment.ledger
+    for lain, upload in stuck[:MAX_LOOKED_UP]:
+        state = _state(ledger.find(upload.owner, upload.job_id), upload)
+        if state:
+            groups[state].append((lain, upload))
+    more = [f"no more than {MAX_OBJECTS} were listed under {' and '.join(cut)}"] * bool(cut)
+    more += [f"only the {MAX_LOOKED_UP} oldest of {len(stuck)} were looked up"] * (len(stuck) > MAX_LOOKED_UP)
+    said = "".join(f"; {one}" for one in more)
+    every = period(deployment)
+    for state, found in groups.items():
+        oldest, example = found[0]
+        late = every is None or oldest > settings.sweep_after_seconds + 2 * every
+        why, what = _WHY[state], f"{len(found)} lie open: {state}, such as job {example.job_id}{said}"
+        if late:
+            yield Finding(Level.BAD, "files", what, age(oldest), why, deployment.call("sweep"))
+        else:
+            yield Finding(Level.NOTE, "files", what, age(oldest), why, "nothing: the next sweep is at hand")
+    if not groups:
+        yield Finding(Level.WELL, "files", f"{seen} under way, none for long{said}")
+
+
+# State of a file that has lain open for long, and how it may have come to that.
+_WHY = {
+    "not in the ledger": "its event got lost, or on_upload fails",
+    "QUEUED": "its message got lost, or the consumer does not get to it",
+    "PROCESSING, and nobody works on it": "its worker was lost, or every attempt fails",
+    "ended, and not cleared away": "announcing its end, or deleting it, was cut short",
+    "deleted, and not cleared away": "deleting it was cut short",
+}
+
+
+def _state(job: Job | None, upload: Upload) -> str:
+    """Empty where all is as it should be."""
+    if job is None or order(job, upload) is Order.NEWER:
+        return "not in the ledger"
+    if job.status is Status.QUEUED:
+        return "QUEUED"
+    if job.status is Status.PROCESSING:
+        return "" if job.lease_until > time.time() else "PROCESSING, and nobody works on it"
+    return "ended, and not cleared away" if job.status.ended else "deleted, and not cleared away"
+
+
+def _listed(deployment: Deployment, prefix: str) -> Iterator[dict[str, Any]]:
+    pages = deployment.client("s3").get_paginator("list_objects_v2")
+    for page in pages.paginate(
+        Bucket=deployment.settings.bucket, Prefix=prefix, PaginationConfig={"MaxItems": MAX_OBJECTS}
+    ):
+        yield from page.get("Contents", [])
+
+
+def webhooks(deployment: Deployment) -> Iterator[Finding]:
+    pages = deployment.client("dynamodb").get_paginator("scan")
+    seen, disabled = 0, 0
+    for page in pages.paginate(
+        TableName=deployment.settings.webhooks_table,
+        ProjectionExpression="disabled",
+        PaginationConfig={"MaxItems": MAX_WEBHOOKS},
+    ):
+        seen += len(page["Items"])
+        disabled += sum("disabled" in item for item in page["Items"])
+    count = f"{seen}" if seen < MAX_WEBHOOKS else f"the first {seen}"
+    if disabled:
+        what = f"{disabled} of {count} are disabled"
+        do = "tell their owners: POST /webhooks/{id}/enable"
+        yield Finding(Level.NOTE, "webhooks", what, why="their endpoints said that they are gone", do=do)
+    else:
+        yield Finding(Level.WELL, "webhooks", f"{count}, none of them disabled")

@@ -10,16 +10,19 @@ from chalicelib.transcription import webvtt
 from chalicelib.transcription.phrases import PARAGRAPH_PAUSE, joined, phrases
 from chalicelib.transcription.transcript import Transcript, Word
 
+NAMES = {
+    "transcript.json": "application/json",
+    "transcript.txt": "text/plain; charset=utf-8",
+    "transcript.vtt": "text/vtt; charset=utf-8",
+}
+"""Of the files, each with its media type."""
+
 
 def write(transcript: Transcript, directory: Path) -> list[Output]:
     """See `transcription.write`."""
-    files = (
-        ("transcript.json", "application/json", _json(transcript)),
-        ("transcript.txt", "text/plain; charset=utf-8", _text(transcript)),
-        ("transcript.vtt", "text/vtt; charset=utf-8", webvtt.document(transcript)),
-    )
+    contents = (_json(transcript), _text(transcript), webvtt.document(transcript))
     outputs = []
-    for name, content_type, content in files:
+    for (name, content_type), content in zip(NAMES.items(), contents, strict=True):
         (path := directory / name).write_text(content, encoding="utf-8", newline="\n")
         outputs.append(Output(name, content_type, path))
     return outputs

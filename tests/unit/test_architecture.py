@@ -30,7 +30,7 @@ LAYERS = (
     },
     {"multipart"},
     {"auth", "intake", "openapi", "pipeline", "uploads", "webhooks"},
-    {"outputs"},
+    {"outputs", "transcription.amazon"},
     {
         "answers",
         "declared",

@@ -169,6 +169,7 @@ def test_slow_speech_is_in_short_subtitles_too() -> None:
     found = cues(document(said("so slow " * 20, pace=2)))
 
     assert max(end - start for start, end, _ in found) <= LONGEST_CUE
+    assert max(len(line.split()) for _, _, lines in found for line in lines) == LONGEST_CUE // 2
 
 
 def test_wide_characters_count_twice() -> None:

@@ -3,12 +3,12 @@
 import os
 import random
 import socket
-import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import av
 import pytest
 
 from chalicelib import sandbox
@@ -118,26 +118,23 @@ class TestNoWayOut:
     """What names other files or servers reaches neither."""
 
     @pytest.fixture
-    def server(self) -> Iterator[tuple[str, list[object]]]:
-        """An address, and who has called there."""
-        callers: list[object] = []
-        listener = socket.create_server(("127.0.0.1", 0))
+    def server(self) -> Iterator[tuple[str, Callable[[], int]]]:
+        """An address, and how often somebody has called there."""
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            address = listener.getsockname()
 
-        def listen() -> None:
-            while True:
-                try:
-                    connection, who = listener.accept()
-                except OSError:
-                    return
-                callers.append(who)
-                connection.close()
+            def calls() -> int:
+                """Those that wait come before one of our own."""
+                with socket.create_connection(address) as ours:
+                    others = 0
+                    while True:
+                        connection, who = listener.accept()
+                        connection.close()
+                        if who == ours.getsockname():
+                            return others
+                        others += 1
 
-        thread = threading.Thread(target=listen, daemon=True)
-        thread.start()
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}", callers
-        listener.shutdown(socket.SHUT_RDWR)
-        listener.close()
-        thread.join()
+            yield f"http://127.0.0.1:{address[1]}", calls
 
     @pytest.mark.parametrize(
         "text",
@@ -151,9 +148,9 @@ class TestNoWayOut:
         ids=["HLS", "concat", "DASH", "SDP", "RTSP text"],
     )
     def test_a_list_of_other_files(
-        self, pool: Pool, tmp_path: Path, server: tuple[str, list[object]], text: str
+        self, pool: Pool, tmp_path: Path, server: tuple[str, Callable[[], int]], text: str
     ) -> None:
-        url, callers = server
+        url, calls = server
         (marker := tmp_path / "secret.ts").write_bytes(recording("mpegts"))
         os.utime(marker, (1, 1))
         for target in (f"{url}/film.ts", f"file://{marker}", str(marker), marker.name):
@@ -169,14 +166,32 @@ class TestNoWayOut:
                 with pytest.raises(Rejected) as caught:
                     run(pool, tmp_path, body, "film.mp4", media_type)
                 assert caught.value.code == "corrupt_media"
-        assert callers == []
+        assert calls() == 0
         assert marker.stat().st_atime == 1
 
-    def test_a_playlist_that_begins_like_a_film(
-        self, pool: Pool, tmp_path: Path, server: tuple[str, list[object]]
+    def test_a_reader_that_takes_playlists_would_have_called(
+        self, tmp_path: Path, server: tuple[str, Callable[[], int]]
     ) -> None:
-        url, callers = server
-        playlist = f"#EXTM3U\n#EXTINF:9,\n{url}/film.ts\n".encode()
+        """The server hears who calls: that nobody did, in the other tests, says something."""
+        url, calls = server
+        (playlist := tmp_path / "list.m3u8").write_text(
+            f"#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:9,\n{url}/film.ts\n#EXT-X-ENDLIST\n"
+        )
+
+        with pytest.raises(av.FFmpegError):
+            av.open(
+                str(playlist),
+                options={"protocol_whitelist": "file,http,tcp", "rw_timeout": "200000"},
+                timeout=2,
+            )
+
+        assert calls() >= 1
+
+    def test_a_playlist_that_begins_like_a_film(
+        self, pool: Pool, tmp_path: Path, server: tuple[str, Callable[[], int]]
+    ) -> None:
+        url, calls = server
+        playlist = f"#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:9,\n{url}/film.ts\n".encode()
         for body in (
             b"\x00\x00\x01\xba" + playlist,
             b"ID3\x04\x00\x00\x00\x00\x00\x00" + playlist,
@@ -184,7 +199,7 @@ class TestNoWayOut:
         ):
             with pytest.raises(Rejected):
                 run(pool, tmp_path, body, "film.m3u8")
-        assert callers == []
+        assert calls() == 0
 
 
 DAMAGED: dict[str, Callable[[], bytes]] = {

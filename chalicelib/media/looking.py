@@ -89,7 +89,7 @@ def look(path: Path, media_type: str, *, pixels: int, limit: int) -> Look:
             film=_film(film, _first_frame(container, film, limit)) if film is not None else None,
             sound=_sound(sound) if sound is not None else None,
             seconds=seconds,
-            bit_rate=container.bit_rate or None,
+            bit_rate=round(8 * path.stat().st_size / seconds) if seconds else None,
             streams=len(container.streams),
             tags=tags.described(container.metadata, *(part.metadata for part in (film, sound) if part)),
             captured_at=tags.captured_at(container.metadata),
@@ -97,14 +97,18 @@ def look(path: Path, media_type: str, *, pixels: int, limit: int) -> Look:
 
 
 def _seconds(path: Path, media_type: str, container: "InputContainer", *, limit: int, pixels: int) -> float:
-    """A declared length is believed, but where it is too long, and only a guess."""
+    """A declared length is believed; for what is only a guess, it is better to look."""
     declared = declared_seconds(container)
-    guessed = opening.reader_of(container) in opening.GUESSING
-    if 0 < declared <= limit or (declared and not guessed):
+    if declared and opening.reader_of(container) not in opening.GUESSING:
         return declared
     with opened(path, media_type, pixels) as another:
         streams = [stream for stream in (film_of(another), sound_of(another)) if stream is not None]
         return scanned_seconds(another, streams, limit)
+
+
+def _is_guessed(stream: "AudioStream") -> bool:
+    """ADTS has no header that says so, and its first frames say little of the others."""
+    return opening.reader_of(cast("InputContainer", stream.container)) == "aac"
 
 
 def _first_frame(container: "InputContainer", film: "VideoStream", limit: int) -> "VideoFrame":
@@ -147,5 +151,5 @@ def _sound(stream: "AudioStream") -> Sound:
         channels=context.layout.nb_channels,
         sample_rate=context.sample_rate,
         readable=context.sample_rate > 0,
-        bit_rate=context.bit_rate or None,
+        bit_rate=context.bit_rate if context.bit_rate and not _is_guessed(stream) else None,
     )

@@ -52,7 +52,7 @@ _READERS = {
     "video/x-msvideo": "avi",
 }
 
-GUESSING = ("aac", "amr", "flv", "mp3", "mpeg", "mpegts")
+GUESSING = ("aac", "amr", "mp3", "mpeg", "mpegts")
 """Readers that may know a duration only by a bit rate or by two time stamps, and be far off."""
 
 RESTARTING = ("mpeg", "mpegts")

@@ -1,5 +1,7 @@
 """An MP4 that plays as soon as it begins to arrive, and holds pictures and samples and nothing else."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext, suppress
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
@@ -39,6 +41,17 @@ def layout_of(sound: Sound) -> str:
     return "mono" if sound.channels == 1 else "stereo"
 
 
+@contextmanager
+def _short_of_memory() -> Iterator[None]:
+    """What x264 says of that is no more than that something went wrong: nothing else can."""
+    from av import error
+
+    try:
+        yield
+    except error.ExternalError:
+        raise MemoryError from None
+
+
 class Mp4:
     """Streams are added, then frames are written; closing it puts its index to the front."""
 
@@ -58,8 +71,10 @@ class Mp4:
         if kind is None:
             for stream in (self._film, self._sound):
                 if stream is not None:
-                    self._container.mux(stream.encode(None))
-        self._container.close()
+                    with _short_of_memory():
+                        self._container.mux(stream.encode(None))
+        with suppress(Exception) if kind else nullcontext():  # the first error is the one to tell of
+            self._container.close()
 
     def add_film(self, film: Film) -> None:
         from av.codec.context import Flags
@@ -91,7 +106,8 @@ class Mp4:
 
     def picture(self, frame: "VideoFrame") -> None:
         assert self._film is not None
-        self._container.mux(self._film.encode(frame))
+        with _short_of_memory():
+            self._container.mux(self._film.encode(frame))
 
     def samples(self, frame: "AudioFrame") -> None:
         assert self._sound is not None

@@ -613,6 +613,31 @@ class TestDamage:
         assert result.metadata["duration"] == pytest.approx(2.0, abs=0.5)
 
 
+class TestWhatIsDeclared:
+    def test_of_a_guess_it_is_not_believed(self) -> None:
+        """AAC without a container says nothing of its length, and silence takes far fewer bits than music."""
+        silence = sound("adts", "aac", rate=44_100, hertz=0)
+
+        result = made_of(silence + sound("adts", "aac", rate=44_100, seconds=9.0, hertz=3_000.0))
+
+        assert result.metadata["duration"] == pytest.approx(10.0, abs=2 * SLACK)
+        assert result.metadata["bitRate"] > 20_000
+        assert "truncated" not in result.metadata
+
+    @pytest.mark.parametrize("size", [0, 0x7FFF_F000, 0xFFFF_FFFF])
+    def test_a_recorder_that_did_not_know_is_forgiven(self, size: int) -> None:
+        body = bytearray(sound("wav", "pcm_s16le"))
+        struct.pack_into("<I", body, body.index(b"data") + 4, size)
+
+        assert made_of(bytes(body)).metadata["duration"] == 1.0
+
+    def test_fragments_are_a_film(self) -> None:
+        body = recording("mp4", seconds=2.0, options={"movflags": "frag_keyframe+empty_moov"})
+
+        assert made_of(body).metadata["duration"] == pytest.approx(2.0, abs=SLACK)
+        assert refusal(body, seconds=1).code == "too_long"
+
+
 class TestProgress:
     @pytest.mark.parametrize("make", [lambda: recording("mp4"), lambda: sound("flac", "flac")])
     def test_it_goes_by_the_time_that_a_file_lasts(self, tmp_path: Path, make: Callable[[], bytes]) -> None:

@@ -102,7 +102,7 @@ def test_workers_killed_in_the_middle_of_their_batches_lose_nothing(stack: Local
         signed = [user.upload(b"survivor %d" % n, filename=f"{n}.txt") for n in range(60)]
         job_ids = {one["jobId"] for one in signed}
         for _ in range(3):
-            eventually(lambda: consumers(stack), "a worker is running")
+            eventually(lambda: consumers(stack) or not open_jobs(user, job_ids), "a worker is running")
             if not open_jobs(user, job_ids):
                 break
             for pid in consumers(stack):

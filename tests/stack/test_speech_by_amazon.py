@@ -5,10 +5,12 @@ The embedded AWS knows no such call from a state machine: its answers are those 
 
 import json
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from chalicelib.transcription import amazon
 from ops.stack import LocalStack
 from ops.state import CHECKOUT
 from tests.stack.heavy import configure, executions, start, waiting
@@ -50,22 +52,29 @@ def user(stack: LocalStack) -> User:
 
 def listened_to(user: User, case: str, answer: bytes | None = None) -> Any:
     """The ended job of a recording; `answer` is what Amazon Transcribe has left."""
-    states = user.stack.client("stepfunctions")
     with waiting(user, (FILES / "harbor.flac").read_bytes(), filename="words.flac") as signed:
         job_id = signed["jobId"]
-        start(user.stack, case, job_id)
         if answer:
-            user.put(eventually(lambda: answer_key(states, user, job_id), "it has been asked"), answer)
+            user.put(expected_key(user, job_id), answer)
+        start(user.stack, case, job_id)
         job = user.ended(job_id)
     eventually(lambda: executions(user.stack, job_id) == {"1": "SUCCEEDED"}, "the execution has ended")
     assert job["status"] == "COMPLETED"
     assert "audio.m4a" in {output["name"] for output in job["outputs"]}
+    assert asked_for(user, job_id) == expected_key(user, job_id)
     assert user.keys("processed/_answers/") == []
     return job
 
 
-def answer_key(states: Any, user: User, job_id: str) -> str | None:
-    """Where the state machine asks for the answer to be put."""
+def expected_key(user: User, job_id: str) -> str:
+    """Where Amazon Transcribe would put its answer; here it is there before it is asked."""
+    settings: Any = SimpleNamespace(bucket=user.bucket, processed_prefix="processed/")
+    return amazon.answer_key(settings, f"processed/_/{job_id}/outputs/audio.m4a", job_id, 1)
+
+
+def asked_for(user: User, job_id: str) -> str | None:
+    """Where the state machine has asked for the answer to be put."""
+    states = user.stack.client("stepfunctions")
     arn = user.stack.outputs["StateMachineArn"].replace(":stateMachine:", ":execution:")
     history = states.get_execution_history(executionArn=f"{arn}:{job_id}-1")["events"]
     for event in history:

@@ -62,7 +62,7 @@ def test_several_files_at_once_small_and_in_parts(stack: LocalStack, tmp_path: P
         stack, tmp_path, small, large, "--watch", "--multipart-above", str(PART_BYTES)
     )
 
-    assert (code, stderr) == (0, "")
+    assert (code, stderr) == (0, ""), stdout
     assert re.search(r"^ +text\.txt  text/plain; charset=utf-8  6 bytes$", stdout, re.M)
     user = User(stack)
     for path in (small, large):
@@ -126,14 +126,14 @@ def test_after_ctrl_c_the_same_command_goes_on(stack: LocalStack, tmp_path: Path
     assert (first.returncode, stdout) == (130, "")
     assert stderr == "Interrupted. The same command goes on where this one stopped.\n"
     assert 0 < len(arrived(noted)) < 12
-    swapped = b"x" * PART_BYTES
+    swapped = b"\0x" * (PART_BYTES // 2)
     s3.upload_part(
         Bucket=user.bucket, Key=noted["key"], UploadId=noted["uploadId"], PartNumber=1, Body=swapped
     )
 
     code, stdout, stderr = upload(stack, tmp_path, *arguments)
 
-    assert (code, stderr) == (0, "")
+    assert (code, stderr) == (0, ""), stdout
     assert job_of(stdout) == noted["jobId"]
     whole = user.object(user.job(noted["jobId"])["key"])
     assert whole[:PART_BYTES] == swapped

@@ -14,6 +14,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import zipfile
@@ -67,6 +68,10 @@ class Server:
         with socket.socket() as probe:
             return probe.connect_ex((HOST, self.port)) == 0
 
+    @property
+    def runs(self) -> bool:
+        return self._child is not None and self._child.exit_code is None
+
     def stop(self) -> None:
         if self._child:
             self._child.stop()
@@ -89,9 +94,7 @@ class Server:
         return client(service, self.url)
 
     def directory(self, name: str) -> Path:
-        made = self._state_dir / name
-        made.mkdir()
-        return made
+        return Path(tempfile.mkdtemp(prefix=name, dir=self._state_dir))
 
     def create_function(self, name: str, code: str) -> Any:
         archive = io.BytesIO()
@@ -108,20 +111,31 @@ class Server:
         )
 
 
-@pytest.fixture
-def ministack_alone(tmp_path: Path) -> Iterator[Server]:
-    server = Server("ministack", tmp_path / "alone")
-    server.start()
-    yield server
-    server.stop()
+@pytest.fixture(scope="module")
+def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], Server]]:
+    """One of each kind: starting it takes longer than most tests."""
+    made: dict[str, Server] = {}
+
+    def empty(module: str) -> Server:
+        server = made.setdefault(module, Server(module, tmp_path_factory.mktemp("server")))
+        if not server.runs:
+            server.start()
+        assert http_call("POST", f"{server.url}/_ministack/reset").status == 200
+        return server
+
+    yield empty
+    for server in made.values():
+        server.stop()
 
 
 @pytest.fixture
-def aws(tmp_path: Path) -> Iterator[Server]:
-    server = Server("ops.embedded_aws", tmp_path / "aws")
-    server.start()
-    yield server
-    server.stop()
+def ministack_alone(servers: Callable[[str], Server]) -> Server:
+    return servers("ministack")
+
+
+@pytest.fixture
+def aws(servers: Callable[[str], Server]) -> Server:
+    return servers("ops.embedded_aws")
 
 
 # --- A REST API as `chalice deploy` describes it ------------------------------------------------------------

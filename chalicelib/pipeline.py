@@ -74,7 +74,7 @@ def work(settings: Settings, ledger: Ledger, job: Job, begin_by: float) -> None:
         step_aside(settings, ledger, job, error)
     except LeaseLost:
         log("job.lease_lost", jobId=job.job_id, run=job.run)
-        _clear_if_deleted(settings, ledger, job)
+        _clear_what_came_too_late(settings, ledger, job)
 
 
 def end(settings: Settings, ledger: Ledger, job: Job, begin_by: float) -> None:
@@ -120,11 +120,13 @@ def step_aside(settings: Settings, ledger: Ledger, job: Job, superseded: Superse
         finish(settings, ledger, job, Outcome(Status.FAILED, None, error=_reason(superseded)))
 
 
-def _clear_if_deleted(settings: Settings, ledger: Ledger, lost: Job) -> None:
-    """What was written after the job's deletion had cleared up goes as well."""
+def _clear_what_came_too_late(settings: Settings, ledger: Ledger, lost: Job) -> None:
+    """What was written after the job had been deleted, or had ended otherwise, goes as well."""
     job = ledger.find(lost.owner, lost.job_id)
     if job is not None and job.status is Status.DELETED:
         storage.remove_ended(settings, lost.owner, lost.job_id)
+    elif job is not None and job.status.ended and job.moved:
+        storage.remove_strays(settings, job)
 
 
 def attempt(settings: Settings, job: Job, place: Place, begin_by: float) -> Outcome:
@@ -268,6 +270,8 @@ def close(settings: Settings, ended: Job) -> None:
     if ended.moved:  # or else what lies there by now has never been set aside
         if ended.run > 1 and ended.status is not Status.FAILED:
             storage.remove_retried(settings, ended)
+        if ended.attempts > 1 and ended.status is not Status.COMPLETED:
+            storage.remove_strays(settings, ended)
         storage.remove_open(settings, ended)
     log(
         "job.ended",

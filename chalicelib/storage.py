@@ -188,6 +188,15 @@ def remove_retried(settings: Settings, job: Job) -> None:
     remove(settings, final_key(settings.failed_prefix, job), job.etag)
 
 
+def remove_strays(settings: Settings, ended: Job) -> None:
+    """Delete the same content under other final prefixes, where attempts have left it that were cut off."""
+    for prefix in settings.ended_prefixes:
+        key = final_key(prefix, ended)
+        found = head(settings, key) if key != ended.key else None
+        if found is not None and found["Metadata"].get(ETAG_MARK) == ended.etag:
+            remove(settings, key, found["ETag"].strip('"'))
+
+
 def remove(settings: Settings, key: str, etag: str) -> None:
     """Delete an object if it is still of this content."""
     s3 = clients.s3()

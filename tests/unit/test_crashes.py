@@ -1,9 +1,10 @@
 """The crash sweep and the fault sweep: whatever becomes of an AWS call, all ends as if nothing had been.
 
 Each scenario sends work to one handler of app.py, again and again: the first time its first AWS call is
-spoilt, then its second, and so on until it gets through. The process dies before the call or behind it, or the
-call fails, in all the ways of `fake.aws.SPOILERS`, or the SDK sends it twice. Then AWS does what it does, and
-in the end the bucket, the tables, the queues, and what was announced must be what an undisturbed run leaves.
+spoilt, then its second, and so on until it gets through. The process dies before the call or behind it, or
+the call fails, in all the ways of `fake.aws.SPOILERS`, or the SDK sends it twice. Then AWS does what it does,
+and in the end the bucket, the tables, the queues, and what was announced must be what an undisturbed run
+leaves.
 
 Nobody lists the calls: they are those that the undisturbed run makes. A handler that no scenario is about
 fails a test.

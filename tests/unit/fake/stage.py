@@ -234,7 +234,7 @@ class Stage:
         )
 
     def let_pass(self) -> None:
-        """Long enough for any lease and visibility to run out, and for the sweep to look at what lies open."""
+        """Long enough for any lease to run out, and for the sweep to look at what lies open."""
         self.aws.clock.advance(max(self.settings.sweep_after_seconds, self.settings.lease_seconds, 900) + 2)
 
     def settle(self) -> None:

@@ -199,7 +199,7 @@ class World(RuleBasedStateMachine):
         objects = self.stage.aws.s3.buckets[self.stage.settings.bucket]
         for job in self.jobs():
             if job["status"] in ended and job["key"] != job["sourceKey"]:
-                assert job["key"] in objects, job
+                assert objects[job["key"]].etag == job["etag"], job
 
     @invariant()
     def the_end_of_a_run_has_one_id(self) -> None:

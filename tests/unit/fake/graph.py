@@ -1,5 +1,6 @@
 """Watches every write to the ledger: a job moves along the graph that is drawn in `chalicelib/ledger.py`."""
 
+import threading
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
@@ -24,6 +25,8 @@ class Graph:
     table: str
     ends: Counter[tuple[str, int]] = field(default_factory=Counter)
     """How often each run of each job has ended."""
+    holders: dict[str, int] = field(default_factory=dict)
+    """Lease to the thread that took it."""
     problems: list[str] = field(default_factory=list)
     """What must not be; a list, as a handler under test may swallow an error that is raised here."""
 
@@ -59,10 +62,13 @@ class Graph:
         if before is not after and move not in MOVES:
             return "is not drawn"
         taken = new.get("lease") != old.get("lease")
+        here = threading.get_ident()
+        if after is Status.PROCESSING and taken:
+            self.holders[new["lease"]] = here
+        elif before is Status.PROCESSING and self.holders.get(old["lease"], here) != here:
+            return "is written by a worker that has lost its lease"
         if before is after is Status.PROCESSING and taken and old["leaseUntil"] >= int(self.aws.clock()):
             return "takes a lease that another worker holds"
-        if before is Status.PROCESSING and after.ended and taken:
-            return "ends another worker's run"
         if before is after and after.ended:
             return "changes what has ended"
         return None

@@ -125,12 +125,13 @@ class World(RuleBasedStateMachine):
         self.actors.start("worker", self.stage.bring_messages)
 
     @precondition(lambda self: self.room() and self.queue)
-    @rule(calls=st.integers(0, 8))
-    def take_over(self, calls: int) -> None:
-        """Leases and visibility have run out, and another worker begins."""
+    @rule(calls=st.integers(0, 8), late=st.integers(0, 8))
+    def take_over(self, calls: int, late: int) -> None:
+        """Leases and visibility have run out, and another worker begins; then the first one wakes up."""
         self.stage.aws.clock.advance(400)
         self.begin_to_consume()
         self.go_on(len(self.actors.at_work) - 1, calls)
+        self.go_on(0, late)
 
     @precondition(lambda self: self.room())
     @rule()

@@ -21,6 +21,7 @@ from s3transfer.futures import NonThreadedExecutor
 
 from chalicelib import items, storage
 from chalicelib.settings import Settings
+from ops.policies import GRANTS
 from tests.unit.conftest import ACCOUNT, make_resources
 from tests.unit.fake.aws import SPOILERS, Killed
 from tests.unit.fake.graph import Graph
@@ -42,6 +43,30 @@ VOLATILE = frozenset(
 
 State = dict[str, Any]
 swept_calls: Counter[str] = Counter()
+called: dict[str, set[str]] = {}
+"""Function to every action that its scenarios needed leave for."""
+
+ACTIONS = {
+    "s3.HeadObject": "s3:GetObject",
+    "s3.ListObjectsV2": "s3:ListBucket",
+    "s3.DeleteObjects": "s3:DeleteObject",
+    "s3.CopyObject": "s3:PutObject",
+    "s3.CreateMultipartUpload": "s3:PutObject",
+    "s3.UploadPartCopy": "s3:PutObject",
+    "s3.CompleteMultipartUpload": "s3:PutObject",
+    "s3.ListParts": "s3:ListMultipartUploadParts",
+    "sqs.SendMessageBatch": "sqs:SendMessage",
+    "sqs.DeleteMessageBatch": "sqs:DeleteMessage",
+    "sqs.ChangeMessageVisibilityBatch": "sqs:ChangeMessageVisibility",
+}
+"""What IAM calls it where that is not the call's own name (Service Authorization Reference)."""
+
+BEHIND_OTHER_CALLS = {
+    *("sqs:ReceiveMessage", "sqs:GetQueueAttributes"),  # by the queue's mapping, in the consumer's name
+    *("s3:GetObject", "s3:ListBucket"),  # to copy; and to be told 404 instead of 403
+    *("s3:GetObjectTagging", "s3:PutObjectTagging", "s3:AbortMultipartUpload"),  # parts of a copy
+    "dynamodb:GetItem",  # by a worker that has lost its lease
+}
 
 
 class InThisThread(manager.TransferManager):
@@ -101,6 +126,8 @@ def test_whatever_becomes_of_a_call_all_ends_as_if_nothing_had_been(
             except (AssertionError, LookupError) as error:
                 error.add_note(f"{how}, {again=}, {lost=}: call {number} of {calls}")
                 raise
+    function = "api_handler" if requested else scenario.handler
+    called.setdefault(function, set()).update(ACTIONS.get(call, call.replace(".", ":")) for call in calls)
     swept_calls["calls"] += len(calls)
     swept_calls["runs"] += len(calls) * len(ways)
 
@@ -110,6 +137,16 @@ def test_so_much_was_swept(figure: Callable[[str], None]) -> None:
         f"crash and fault sweeps: {swept_calls['calls']} AWS calls of {len(SCENARIOS)} scenarios, "
         f"each spoilt in up to {len(HOW) + len(DEATHS)} ways: {swept_calls['runs']} runs"
     )
+
+
+def test_each_function_needs_what_its_policy_allows_and_nothing_else() -> None:
+    """Of the scenarios above, all of which have to have run."""
+    for function, grants in GRANTS.items():
+        allowed = {
+            f"{grant.places[0].service}:{action}" for grant in grants for action in grant.actions.split()
+        }
+        assert called[function] - allowed == set(), f"{function} may not do what it does"
+        assert allowed - called[function] - BEHIND_OTHER_CALLS == set(), f"{function} need not do that"
 
 
 def settled(

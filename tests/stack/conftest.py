@@ -6,6 +6,15 @@ import pytest
 
 from ops import tokens
 from ops.stack import LocalStack
+from tests.stack.quiet import searched_when_stopped
+
+
+@pytest.fixture(scope="session", autouse=True)
+def quiet() -> Iterator[None]:
+    """Whatever the stacks of this process did, no log of theirs tells a secret."""
+    with searched_when_stopped() as found:
+        yield
+    assert found() == [], found()
 
 
 @pytest.fixture(scope="session")

@@ -90,7 +90,7 @@ def aws(settings: Settings) -> Iterator[Settings]:
     hung on them are gone after it.
     """
     with mock_aws():
-        _make_resources(settings)
+        make_resources(settings)
         emitters = [_emitter(make()) for make in CLIENTS]
         pristine = [(copy.copy(e._handlers), dict(e._unique_id_handlers)) for e in emitters]
         yield settings
@@ -103,7 +103,7 @@ def _emitter(client: Any) -> Any:
     return client.meta.events._emitter
 
 
-def _make_resources(settings: Settings) -> None:
+def make_resources(settings: Settings) -> None:
     clients.s3().create_bucket(
         Bucket=settings.bucket, CreateBucketConfiguration={"LocationConstraint": REGION}
     )

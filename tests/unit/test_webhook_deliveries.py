@@ -3,7 +3,6 @@
 import json
 import threading
 import time
-from contextlib import suppress
 from dataclasses import replace
 from decimal import Decimal
 from email.utils import formatdate
@@ -405,43 +404,6 @@ class TestFaults:
         assert len({request.headers["webhook-id"] for request in receiver.got}) == 1
         assert post.records() == []
 
-    @pytest.mark.parametrize("answer", [OK, BAD, status(410)], ids=["200", "500", "410"])
-    @pytest.mark.parametrize(
-        "how", ["dies before", "dies behind", "throttled", "server error", "answer lost"]
-    )
-    def test_whatever_call_is_spoilt_it_is_sent_and_settled_in_the_end(
-        self, post: Post, start: Start, how: str, answer: Any
-    ) -> None:
-        """Every call of a batch in turn: with the last wait of the schedule behind it, so that a failure ends
-        in a dead letter."""
-        post.settings = replace(post.settings, webhook_retry_seconds=(1,))
-        for number in range(12):
-            receiver = start(answer)
-            owner = f"o{number}"
-            post.register(receiver.url, owner=owner)
-            post.publish(an_event(owner))
-            if answer is BAD:
-                post.deliver()
-                post.clock.advance(2)
-            spoil_call(post, how, number)
-            with suppress(Killed, Exception):
-                post.deliver()
-            came = post.calls.revive()
-            post.clock.advance(200)
-            for _ in range(4):
-                if post.deliver() == 0 and not post.records():
-                    break
-            assert post.records() == []
-            assert 1 <= len(receiver.got) <= 4
-            assert len({request.headers["webhook-id"] for request in receiver.got}) == 1
-            letters = {json.loads(body)["owner"] for body, _ in post.dead_letters()}
-            assert letters == ({owner} if answer is BAD else set())
-            (shown,) = registry.listing(post.settings, owner)["webhooks"]
-            assert ("disabled" in shown) == (answer is not OK and answer is not BAD)
-            if not came:
-                return
-        pytest.fail("there is no end to the calls")
-
     def test_a_delivery_that_cannot_be_looked_up_comes_again(
         self, post: Post, start: Start, logged: list[dict[str, Any]]
     ) -> None:
@@ -454,10 +416,3 @@ class TestFaults:
         assert [line["event"] for line in logged] == ["delivery.failed"]
         assert post.wait() == deliveries.UNEXPECTED
         assert post.deliver() == 0
-
-
-def spoil_call(post: Post, how: str, number: int) -> None:
-    if how.startswith("dies"):
-        post.calls.kill("before" if how == "dies before" else "after", number)
-    else:
-        post.calls.fail(number, how)

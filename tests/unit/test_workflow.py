@@ -1,9 +1,7 @@
 """Heavy work, one step at a time: who holds the job, and that every way leads to the same end."""
 
 import hashlib
-import itertools
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -13,9 +11,8 @@ from chalicelib import batch, clients, consumer, events, executions, heavy, outp
 from chalicelib.errors import DecodeFailed, DecodeStalled, RetryLater
 from chalicelib.jobs import Status
 from chalicelib.settings import Settings
-from tests.unit.flow import Flow, Killed, repeat_once
+from tests.unit.flow import Flow, repeat_once
 from tests.unit.machine import Machine, with_machine
-from tests.unit.test_crashes import SPOILERS
 
 BODY = bytes(range(256)) * 8
 NEWER = BODY + b"\0and more"
@@ -94,40 +91,6 @@ def test_what_the_worker_cannot_hold_is_kept_as_it_is(flow: Flow, machine: Machi
     machine.run()
 
     assert (flow.job(key).status, flow.job(key).metadata) == (Status.COMPLETED, {})
-
-
-@pytest.mark.parametrize("spoiler", SPOILERS)
-def test_every_cut_heals(flow: Flow, machine: Machine, spoiler: str) -> None:
-    """Die, or let a call fail, at every single call in turn, of the consumer and of all steps."""
-    for number in itertools.count():
-        key = flow.new_key("table.csv")
-        flow.upload(key, TABLE)
-        SPOILERS[spoiler](flow, number)
-        with suppress(batch.BatchIncomplete, Killed):
-            flow.consume()
-            machine.run()
-        came = flow.new_process()
-        recover(flow, machine)
-
-        job = flow.job(key)
-        assert (job.status, [output["name"] for output in job.outputs]) == (Status.COMPLETED, ["sample.json"])
-        assert flow.object_keys("uploads/") == []
-        assert set(flow.published_ids(job.job_id)) == {flow.event_id(job)}
-        assert flow.calls.endings.count((job.job_id, "COMPLETED")) == 1
-        assert [status for ended, status in flow.calls.endings if ended == job.job_id] == ["COMPLETED"]
-        assert set(machine.started()) >= {executions.name(job.job_id, 1)}
-        if not came:
-            return
-
-
-def recover(flow: Flow, machine: Machine) -> None:
-    """What AWS does in time: messages come again, executions go on, the sweep comes round."""
-    for _ in range(3):
-        with suppress(batch.BatchIncomplete):
-            flow.consume()
-        machine.run()
-        flow.let_pass_until_swept()
-        flow.sweep()
 
 
 def test_a_message_that_comes_again_starts_nothing_and_is_done(flow: Flow, machine: Machine) -> None:

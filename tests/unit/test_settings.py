@@ -1,6 +1,9 @@
 """Settings: each variable by itself, what must fit together, and what an error may show."""
 
+import re
+from collections import Counter
 from dataclasses import FrozenInstanceError
+from pathlib import Path
 
 import pytest
 
@@ -478,3 +481,14 @@ def test_webhooks_go_into_the_private_network_on_ones_own_machine_only(
     assert problem(strict_env, **aws).startswith("WEBHOOK_ALLOW_INSECURE is true")
     here = aws | {"AWS_ENDPOINT_URL": "http://127.0.0.1:4566"}
     assert Settings.from_env(strict_env | here).webhook_allow_insecure
+
+
+def test_each_of_them_has_one_row_in_the_documentation() -> None:
+    page = Path(__file__).parents[2].joinpath("docs", "settings.md").read_text("utf-8")
+    rows = Counter(
+        name for row in re.findall(r"^\| (`.*?) \|", page, re.M) for name in re.findall(r"`(\w+)`", row)
+    )
+    source = Path(settings_module.__file__).read_text("utf-8")
+    read = set(re.findall(r"""read\.\w+\(\s*"([A-Z_]+)\"""", source))
+    assert read <= set(rows)
+    assert [name for name, count in rows.items() if count > 1] == []

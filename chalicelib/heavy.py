@@ -33,7 +33,7 @@ def run(settings: Settings, ledger: Ledger, job: Job) -> Ending:
     """
     progress = Progress(ledger, job)
     progress.begin("processing", 0, 90)
-    with scratch.large_place(settings.workflow_seconds) as place:
+    with scratch.large_place() as place:
 
         def work(original: Original, _head: bytes, file_type: FileType) -> Result:
             return _make(settings, job, original, file_type, place, progress)

@@ -1,14 +1,17 @@
 """How far heavy work has come, told to the ledger seldom enough to cost nothing.
 
 Each word to the ledger is a question as well: whether the job is still this worker's. A newer upload or a
-deletion takes it away, and what was made until then is for nobody.
+deletion takes it away, and what was made until then is for nobody. A ledger that cannot be asked right now
+costs nothing: the next word follows soon, and an hour of work is not given up for one.
 """
 
 import time
 from collections.abc import Callable
 
+from chalicelib.errors import LeaseLost
 from chalicelib.jobs import Job
 from chalicelib.ledger import Ledger
+from chalicelib.telemetry import cause, log
 
 SECONDS = 2.0
 PER_CENT = 10
@@ -50,4 +53,9 @@ class Progress:
     def _tell(self, percent: int) -> None:
         self._told, self._told_at = percent, self._clock()
         job = self._job
-        self._ledger.report(job.owner, job.job_id, job.lease or "", self._stage, percent)
+        try:
+            self._ledger.report(job.owner, job.job_id, job.lease or "", self._stage, percent)
+        except LeaseLost:
+            raise
+        except Exception as error:
+            log("job.progress_untold", jobId=job.job_id, error=cause(error))

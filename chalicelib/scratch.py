@@ -1,5 +1,6 @@
 """Disk space for the jobs of a batch: each has a directory of its own, until it has ended."""
 
+import fcntl
 import math
 import os
 import shutil
@@ -7,7 +8,7 @@ import stat
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -23,6 +24,10 @@ ROOM = 120 * MiB
 """For originals; what is made of them may take three times as much again. Lambda has 512 MiB by default."""
 
 LARGE_PREFIX = "waybill-large-"
+"""Of directories that are locked (flock(2)) as long as their process lives, and nobody's once it does not."""
+
+SETTLING = 5
+"""Seconds, many times more than lie between the making of such a directory and its lock."""
 
 LEFT_BEHIND = 3600
 """Seconds after which a directory is nobody's any more: no job takes as long."""
@@ -61,11 +66,28 @@ def place(size: int, begin_by: float = math.inf) -> Iterator[Place]:
 
 
 @contextmanager
-def large_place(left_behind: int) -> Iterator[Place]:
-    """A directory for an original of any size; others that are older than so many seconds are nobody's."""
-    remove_leftovers(LARGE_PREFIX, left_behind)
-    with _directory(LARGE_PREFIX) as place:
+def large_place() -> Iterator[Place]:
+    """A directory for an original of any size; what killed workers have left of theirs goes first.
+
+    At once, and not after a while: the next try may be on the same disk, and has to find room on it.
+    """
+    remove_leftovers(LARGE_PREFIX, SETTLING, locked=True)
+    with _directory(LARGE_PREFIX) as place, _locked(place.original.parent):
         yield place
+
+
+@contextmanager
+def _locked(directory: Path) -> Iterator[None]:
+    """
+    Raises:
+        BlockingIOError: by another process.
+    """
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 @contextmanager
@@ -82,11 +104,12 @@ def _room() -> Budget:
     return Budget(ROOM)
 
 
-def remove_leftovers(prefix: str = PREFIX, left_behind: int = LEFT_BEHIND) -> None:
-    """Delete what processes have left behind that were killed."""
+def remove_leftovers(prefix: str = PREFIX, left_behind: int = LEFT_BEHIND, *, locked: bool = False) -> None:
+    """Delete what processes have left behind that were killed; `locked`, unless one holds it still."""
     for path in Path(tempfile.gettempdir()).glob(prefix + "*"):
         with suppress(OSError):
             found = path.lstat()
             ours = stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid()
             if ours and time.time() - found.st_mtime > left_behind:
-                shutil.rmtree(path)
+                with _locked(path) if locked else nullcontext():
+                    shutil.rmtree(path)

@@ -209,7 +209,7 @@ class Settings:
             workflow_seconds=read.number("WORKFLOW_SECONDS", 21_600, 60, 604_800),
             decode_seconds=read.number("DECODE_SECONDS", 10, 1, 600),
             decode_memory_bytes=read.number("DECODE_MEMORY_BYTES", GiB, 512 * MiB, 64 * GiB),
-            heavy_decode_seconds=read.number("HEAVY_DECODE_SECONDS", 3_600, 1, 86_400),
+            heavy_decode_seconds=read.number("HEAVY_DECODE_SECONDS", 14_400, 1, 86_400),
             heavy_memory_bytes=read.number("HEAVY_MEMORY_BYTES", 3 * GiB, GiB, 64 * GiB),
             lease_seconds=read.number("LEASE_SECONDS", 90, 5, 86_400),
             max_attempts=read.number("MAX_ATTEMPTS", 5, 1, 100),

@@ -149,6 +149,9 @@ class _Tour:
         for name, text in self.shipment.outputs.items():
             if text is not None:
                 self._must(made.get(name), text.encode(), name)
+        said, written = self.shipment.said, made.get("transcript.txt", b"").decode()
+        if said is not None and said not in written:
+            self.faults.append(f"transcript: {written!r} without {said!r}")
         for name, value in self.shipment.metadata.items():
             self._must(self.job["metadata"].get(name), value, name)
         if told := [

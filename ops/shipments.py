@@ -2,7 +2,11 @@
 
 from dataclasses import dataclass, field
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
+
+FILM = Path(__file__).with_name("harbor.mkv")
+"""Three seconds of a drawn ship, H.264 of 1,920 by 1,080 pixels, and a synthetic voice (Flite) in Opus."""
 
 # A small PDF (ISO 32000-1, annex H), without the table of its objects, which readers make up for.
 LETTER = b"""%PDF-1.4
@@ -37,6 +41,8 @@ class Shipment:
     """What must be made of it: name → its very text, where that is known."""
     metadata: dict[str, Any] = field(default_factory=dict)
     """Some of what must be known of it."""
+    said: str | None = None
+    """What must be in the transcript."""
     private: tuple[bytes, ...] = ()
     """What none of the outputs may hold."""
     error: str | None = None
@@ -109,6 +115,22 @@ def shipments() -> tuple[Shipment, ...]:
             "a letter as PDF",
             outputs={"text.txt": "Dear reader", "preview.jpg": None, "thumbnail.webp": None},
             metadata={"pages": 1, "encrypted": False},
+        ),
+        Shipment(
+            "harbor.mkv",
+            FILM.read_bytes(),
+            "COMPLETED",
+            "a short film in which somebody speaks, and which tells where: work for the state machine",
+            outputs={
+                "video.mp4": None,
+                "poster.jpg": None,
+                "transcript.json": None,
+                "transcript.txt": None,
+                "transcript.vtt": None,
+            },
+            metadata={"kind": "video", "width": 1920, "height": 1080, "videoCodec": "h264"},
+            said="the ship sailed into the harbor",
+            private=(b"+48.8582", b"The harbor"),
         ),
         Shipment(
             "report.docx.pdf",

@@ -41,7 +41,12 @@ def told_of_the_file() -> Iterator[None]:
         yield
     except error.MemoryError:
         raise
-    except (error.DecoderNotFoundError, error.DemuxerNotFoundError, error.PatchWelcomeError):
+    except (
+        error.DecoderNotFoundError,
+        error.DemuxerNotFoundError,
+        error.NotImplementedError,
+        error.PatchWelcomeError,
+    ):
         raise unsupported("It is written in a way that cannot be read here.") from None
     except (error.FFmpegError, UnicodeDecodeError):
         raise corrupt() from None

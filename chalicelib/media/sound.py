@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 SLACK = 0.1
 """Seconds that sound may come early or late: less is nobody's to hear, and stamps are rounded."""
 
+MOST_NAMED_CHANNELS = 8
+"""Of more, it takes the file's own word to mix them."""
+
 SILENCE = 1.0
 """Seconds of it that are made at a time."""
 
@@ -51,6 +54,7 @@ class Samples:
             yield from self._numbered([frame for frame in rest if frame is not None])
 
     def _converted(self, frame: "AudioFrame") -> "Iterator[AudioFrame]":
+        from av import error
         from av.audio.resampler import AudioResampler
 
         shape = (frame.format.name, frame.layout.name, frame.sample_rate)
@@ -60,8 +64,14 @@ class Samples:
             self._resampler = AudioResampler(format=self._format, layout=self._layout, rate=self._rate)
             self._shape = shape
         frame.pts = None
+        channels = frame.layout.nb_channels
         with faults.told_of_the_file():
-            made = self._resampler.resample(frame)
+            try:
+                made = self._resampler.resample(frame)
+            except error.ArgumentError:
+                if channels <= MOST_NAMED_CHANNELS:
+                    raise
+                raise faults.unsupported(f"Nothing says what its {channels} channels are.") from None
         yield from self._numbered(made)
 
     def _silence(self, until: float) -> "Iterator[AudioFrame]":

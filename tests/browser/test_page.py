@@ -116,6 +116,27 @@ def test_a_failed_job_can_be_tried_again(stack: LocalStack, window: Window, file
     assert user.job(job_id)["status"] == "COMPLETED"
 
 
+def test_how_far_heavy_work_has_come_is_shown(stack: LocalStack, window: Window, files: Files) -> None:
+    user, page = User(stack), Page(stack, window())
+    page.drop(files("long-film.txt", b"not quite"))
+    job_id = str(page.job_with("long-film.txt", "Completed").get_attribute("data-job"))
+    stack.client("dynamodb").update_item(
+        TableName=stack.outputs["JobsTable"],
+        Key={"owner": {"S": user.job(job_id)["owner"]}, "jobId": {"S": job_id}},
+        UpdateExpression="SET #status = :status, stage = :stage, progress = :progress",
+        ExpressionAttributeNames={"#status": "status"},
+        ExpressionAttributeValues={
+            ":status": {"S": "PROCESSING"},
+            ":stage": {"S": "downloading"},
+            ":progress": {"N": "15"},
+        },
+    )
+
+    card = page.job_with("long-film.txt", "downloading, 15 %")
+    assert card.find_element("css selector", ".status").text == "Processing"
+    assert card.find_element("css selector", "progress").get_attribute("value") == "15"
+
+
 def fail(stack: LocalStack, user: User, job_id: str) -> None:
     """Put a job and its file where a worker that was lost leaves them."""
     job = user.job(job_id)

@@ -127,6 +127,15 @@ def sound(container: str, codec: str, **details: Any) -> bytes:
     return recording(container, video=None, audio=codec, **details)
 
 
+def wav(channels: int, *, samples: int = 1_600, rate: int = 16_000) -> bytes:
+    """Silence in so many channels, which nothing says the order of (WAVE_FORMAT_PCM)."""
+    width = 2 * channels
+    data = bytes(samples * width)
+    kind = struct.pack("<4sIHHIIHH", b"fmt ", 16, 1, channels, rate, rate * width, width, 16)
+    body = b"WAVE" + kind + struct.pack("<4sI", b"data", len(data)) + data
+    return struct.pack("<4sI", b"RIFF", len(body)) + body
+
+
 def with_cover(container: str = "mp3", codec: str = "libmp3lame") -> bytes:
     """Sound with a picture hung on to it."""
     with TemporaryDirectory() as directory:

@@ -550,6 +550,19 @@ class TestWhatIsRefused:
 
         assert refusal(body, "video/mp4").code == "unsupported_media"
 
+    @pytest.mark.parametrize("channels", [9, 200])
+    def test_more_channels_than_have_a_name(self, channels: int) -> None:
+        error = refusal(recordings.wav(channels), "audio/wav")
+
+        assert error.code == "unsupported_media"
+        assert f"{channels} channels" in error.message
+
+    @pytest.mark.parametrize("matrix", [8, 10, 11])  # YCgCo, BT.2020 constant luminance, SMPTE ST 2085
+    def test_colours_that_nothing_here_converts(self, matrix: int) -> None:
+        body = recording("matroska", video="ffv1", audio=None, seconds=0.2, colours=(1, 1, matrix))
+
+        assert refusal(body).code == "unsupported_media"
+
     def test_an_index_that_is_missing(self) -> None:
         body = recording("mp4")
         begin = next(begin for kind, begin, _ in recordings.boxes(body) if kind == "moov")

@@ -1,8 +1,10 @@
 """How often the ledger hears of progress, and what the worker hears back."""
 
 import pytest
+from botocore.exceptions import EndpointConnectionError
 
 from chalicelib.errors import LeaseLost
+from chalicelib.ledger import Ledger
 from chalicelib.progress import PER_CENT, SECONDS, Progress
 from chalicelib.settings import Settings
 from tests.unit.flow import Flow
@@ -65,3 +67,23 @@ def test_a_worker_hears_that_the_job_is_not_its_own_any_more(flow: Flow) -> None
     with pytest.raises(LeaseLost):
         progress(0.02)
     assert (flow.job(key).stage, flow.job(key).progress) == ("queued", 0)
+
+
+def test_a_ledger_that_cannot_be_asked_for_a_moment_costs_no_work(
+    flow: Flow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key, progress = claimed(flow)
+    progress.begin("processing", 0, 100)
+    report = Ledger.report
+
+    def unreachable(*_: object) -> None:
+        raise EndpointConnectionError(endpoint_url="https://dynamodb.invalid")
+
+    monkeypatch.setattr(Ledger, "report", unreachable)
+    progress(0.5)
+    progress.begin("storing", 90, 99)
+
+    monkeypatch.setattr(Ledger, "report", report)
+    flow.clock.advance(SECONDS)
+    progress(0.5)
+    assert (flow.job(key).stage, flow.job(key).progress) == ("storing", 94)

@@ -12,7 +12,7 @@ import pytest
 
 from chalicelib import scratch
 from chalicelib.errors import NoTurn
-from chalicelib.scratch import CHUNK, LEFT_BEHIND, PREFIX, ROOM
+from chalicelib.scratch import CHUNK, LARGE_PREFIX, LEFT_BEHIND, PREFIX, ROOM, SETTLING
 
 
 @pytest.fixture(autouse=True)
@@ -96,3 +96,22 @@ def test_a_leftover_that_is_somebody_else_s_is_left_to_them(
     monkeypatch.setattr(os, "getuid", lambda: path.stat().st_uid + 1)
     scratch.remove_leftovers()
     assert path.exists()
+
+
+def test_the_next_worker_deletes_at_once_what_a_killed_one_has_left(temporary: Path) -> None:
+    old = left_behind(temporary, LARGE_PREFIX + "old", SETTLING + 1)
+    fresh = left_behind(temporary, LARGE_PREFIX + "fresh", 0)
+    with scratch.large_place():
+        assert not old.exists()
+        assert fresh.exists()
+
+
+def test_what_another_worker_is_at_stays_however_long_that_takes(temporary: Path) -> None:
+    with scratch.large_place() as one:
+        one.original.write_bytes(b"a film")
+        os.utime(one.original.parent, (0, 0))
+        with scratch.large_place() as other:
+            assert one.original.exists()
+            assert other.original != one.original
+        assert one.original.exists()
+    assert list(temporary.iterdir()) == []

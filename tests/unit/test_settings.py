@@ -1,6 +1,9 @@
 """Settings: each variable by itself, what must fit together, and what an error may show."""
 
+import re
+from collections import Counter
 from dataclasses import FrozenInstanceError
+from pathlib import Path
 
 import pytest
 
@@ -131,7 +134,7 @@ def test_all_others_have_the_defaults_that_are_documented(env: dict[str, str]) -
     assert (read.sweep_after_seconds, read.retention_days) == (900, 0)
     assert (read.max_events, read.max_rows) == (10_000, 5_000_000)
     assert (read.max_pixels, read.max_pages, read.max_duration_seconds) == (100_000_000, 10_000, 14_400)
-    assert (read.heavy_decode_seconds, read.heavy_memory_bytes) == (3_600, 3 * GiB)
+    assert (read.heavy_decode_seconds, read.heavy_memory_bytes) == (14_400, 3 * GiB)
     assert (read.transcriber, read.transcribe_language) == ("pocketsphinx", None)
     assert read.max_transcript_seconds == 3_600
     assert (read.endpoint_url, read.public_url, read.webhook_allow_insecure) == (None, None, False)
@@ -478,3 +481,21 @@ def test_webhooks_go_into_the_private_network_on_ones_own_machine_only(
     assert problem(strict_env, **aws).startswith("WEBHOOK_ALLOW_INSECURE is true")
     here = aws | {"AWS_ENDPOINT_URL": "http://127.0.0.1:4566"}
     assert Settings.from_env(strict_env | here).webhook_allow_insecure
+
+
+def test_an_hour_of_talk_has_time_to_be_heard(env: dict[str, str]) -> None:
+    """A second and a quarter of it for each one where several people talk at once (docs/transcription.md)."""
+    read = Settings.from_env({name: env[name] for name in [*REQUIRED, "AWS_REGION"]})
+
+    assert read.heavy_decode_seconds > 2 * 1.25 * read.max_transcript_seconds
+
+
+def test_each_of_them_has_one_row_in_the_documentation() -> None:
+    page = Path(__file__).parents[2].joinpath("docs", "settings.md").read_text("utf-8")
+    rows = Counter(
+        name for row in re.findall(r"^\| (`.*?) \|", page, re.M) for name in re.findall(r"`(\w+)`", row)
+    )
+    source = Path(settings_module.__file__).read_text("utf-8")
+    read = set(re.findall(r"""read\.\w+\(\s*"([A-Z_]+)\"""", source))
+    assert read <= set(rows)
+    assert [name for name, count in rows.items() if count > 1] == []

@@ -113,6 +113,13 @@ def test_the_container_is_told_enough_to_start() -> None:
     assert (settings.bucket, settings.region) == (f"waybill-dev-{ACCOUNT}", REGION)
 
 
+def test_the_container_waits_for_scans_where_the_functions_do() -> None:
+    task = Stack(Stage="dev", MalwareScan="guardduty", **FARGATE).resources["WorkerTask"]
+    (container,) = task["ContainerDefinitions"]
+    env = {variable["Name"]: variable["Value"] for variable in container["Environment"]}
+    assert Settings.for_worker(env).scans_for_malware
+
+
 def test_the_container_cannot_write_but_where_it_works() -> None:
     task = STACKS["fargate"].resources["WorkerTask"]
     (container,) = task["ContainerDefinitions"]

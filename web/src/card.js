@@ -21,6 +21,7 @@ export function card(job, picture, actions) {
         'p',
         { class: 'line' },
         el('span', { class: 'status' }, words.STATUS[job.status] ?? job.status),
+        words.stage(job) && el('span', { class: 'stage' }, words.stage(job)),
         el('span', {}, words.size(job.size)),
         el('time', { datetime: job.createdAt, title: new Date(job.createdAt).toLocaleString() }, words.ago(job.createdAt)),
       ),

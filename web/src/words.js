@@ -17,7 +17,26 @@ export const STATUS = {
   FAILED: 'Failed',
 }
 
+const STAGE = {
+  scanning: 'waits for the scan',
+  waiting: 'waits for a worker',
+  validating: 'looking at it',
+  detecting: 'looking at it',
+  downloading: 'downloading',
+  processing: 'working',
+  storing: 'storing',
+  transcribing: 'transcribing',
+  finishing: 'finishing',
+}
+
 export const isOpen = (job) => job.status === 'QUEUED' || job.status === 'PROCESSING'
+
+/** How far an open job has come, where it has said so; null of all others. */
+export function stage(job) {
+  const said = isOpen(job) && STAGE[job.stage]
+  if (!said || (job.stage === 'processing' && !job.progress)) return null
+  return job.progress ? `${said}, ${job.progress} %` : said
+}
 
 export function size(bytes) {
   let unit = 0

@@ -19,6 +19,9 @@ from chalicelib.telemetry import log
 MARGIN = 600
 """Seconds by which a lease outlasts its execution: nobody else is at the job while that may still write."""
 
+AT_WORK = ("RUNNING", "PENDING_REDRIVE")
+"""The states of an execution that has not ended for good."""
+
 
 def name(job_id: str, run: int) -> str:
     """Of the execution for a run, and of its lease; at most 80 letters, digits, - and _ (StartExecution)."""
@@ -52,12 +55,12 @@ def start(settings: Settings, job: Job) -> bool:
     try:
         states.start_execution(stateMachineArn=arn, name=execution, input=json.dumps(asked))
     except states.exceptions.ExecutionAlreadyExists:
-        found = states.describe_execution(executionArn=f"{_executions(arn)}:{execution}")
-        return found["status"] in ("RUNNING", "PENDING_REDRIVE")
+        found = states.describe_execution(executionArn=arn_of(arn, execution))
+        return found["status"] in AT_WORK
     return True
 
 
-def _executions(state_machine_arn: str) -> str:
-    """What the ARNs of its executions begin with (Service Authorization Reference, "AWS Step Functions")."""
+def arn_of(state_machine_arn: str, execution: str) -> str:
+    """Service Authorization Reference, "AWS Step Functions"."""
     head, _, machine = state_machine_arn.rpartition(":stateMachine:")
-    return f"{head}:execution:{machine}"
+    return f"{head}:execution:{machine}:{execution}"

@@ -95,8 +95,10 @@ class Ledger:
     def record(self, upload: Upload, is_there: Callable[[], bool] = lambda: True) -> tuple[Job, Order]:
         """(event) ▶ QUEUED: enter an upload, once however often its event comes.
 
-        A deleted job is opened again by a file only that is still there: a retry that lost to the deletion
-        has taken its copy back, and the event of that copy may still come.
+        Where it cannot be told which came first, only a file that is still there opens the job again. A
+        deleted one: a retry that lost to the deletion has taken its copy back, and the event of that copy may
+        still come. One without a sequencer, as the sweep enters them: listings know whole seconds, so that
+        the event may be of an upload that was replaced before the listing.
 
         Returns:
             The job as it is now, and `NEWER` where this call opened it (also for the first time), `SAME`
@@ -109,7 +111,8 @@ class Ledger:
             relation = order(known, upload)
             if relation is not Order.NEWER:
                 return known, relation
-            if known.status is Status.DELETED and not is_there():
+            unsure = known.status is Status.DELETED or (upload.sequencer and not known.sequencer)
+            if unsure and not is_there():
                 return known, Order.OLDER
             job = replace(job, run=known.run + 1, created_at=known.created_at)
             known = self._put(job, "run = :run", {":run": known.run})

@@ -186,14 +186,17 @@ def throttle(options: argparse.Namespace) -> int:
     import boto3
 
     from ops import throttle as throttling
+    from ops.deployment import CannotLook, errors_in_one_line
 
     try:
         rest_api_id, gateway_stage = throttling.deployed(options.app_dir, options.stage)
-    except LookupError as error:
+        with errors_in_one_line(f"stage {options.stage}"):
+            # By itself boto3 reads only AWS_DEFAULT_REGION.
+            apigateway = boto3.client("apigateway", region_name=os.environ.get("AWS_REGION") or None)
+            changed = throttling.apply(apigateway, rest_api_id, gateway_stage, options.rate, options.burst)
+    except (LookupError, CannotLook) as error:
         print(f"error: {error.args[0]}", file=sys.stderr)
         return 1
-    apigateway = boto3.client("apigateway")
-    changed = throttling.apply(apigateway, rest_api_id, gateway_stage, options.rate, options.burst)
     limits = f"{options.rate} requests a second, {options.burst} at once"
     print(f"{'Now' if changed else 'As before,'} {limits}, for each method of each path.")
     return 0

@@ -32,8 +32,21 @@ class Deadline:
         return min(seconds, at_most)
 
 
+class _FinalResponse(http.client.HTTPResponse):
+    """The answer behind all interim ones (RFC 9110, section 15.2); the library only skips 100."""
+
+    def _read_status(self) -> tuple[str, int, str]:
+        while True:
+            read: tuple[str, int, str] = super()._read_status()  # type: ignore[misc]
+            if not 101 < read[1] < 200:
+                return read
+            http.client.parse_headers(self.fp)
+
+
 class PinnedConnection(http.client.HTTPConnection):
     """Connects to given addresses, while Host header and TLS know the endpoint by its name."""
+
+    response_class = _FinalResponse
 
     def __init__(
         self,

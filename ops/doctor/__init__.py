@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 
 from ops import deployment as deployments
 from ops.deployment import CannotLook, Deployment, errors_in_one_line
-from ops.doctor import parts, work
+from ops.doctor import heavy, parts, work
 from ops.doctor.findings import Finding, Level, exit_code, lines
 
 Check = Callable[[Deployment], Iterator[Finding]]
@@ -17,6 +17,7 @@ CHECKS: dict[str, Check] = {
     "queue": parts.queues,
     "events": parts.events,
     "sweep": parts.schedule,
+    "heavy work": heavy.state_machine,
     "dead letters": work.dead_letters,
     "files": work.open_files,
     "webhooks": work.webhooks,

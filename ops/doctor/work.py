@@ -8,10 +8,12 @@ from collections import defaultdict
 from collections.abc import Iterator
 from typing import Any
 
+from chalicelib import executions, scans
 from chalicelib.jobs import Job, Order, Status, Upload, order
 from chalicelib.sweeper import upload_of
 from ops.columns import age
 from ops.deployment import Deployment
+from ops.doctor import heavy
 from ops.doctor.findings import Finding, Level
 from ops.doctor.parts import period
 from ops.letters import KINDS, Box, Fate
@@ -72,7 +74,7 @@ def open_files(deployment: Deployment) -> Iterator[Finding]:
     groups: dict[str, list[tuple[float, Upload]]] = defaultdict(list)
     ledger = deployment.ledger
     for lain, upload in stuck[:MAX_LOOKED_UP]:
-        state = _state(ledger.find(upload.owner, upload.job_id), upload)
+        state = _state(deployment, ledger.find(upload.owner, upload.job_id), upload)
         if state:
             groups[state].append((lain, upload))
     more = [f"no more than {MAX_OBJECTS} were listed under {' and '.join(cut)}"] * bool(cut)
@@ -82,34 +84,59 @@ def open_files(deployment: Deployment) -> Iterator[Finding]:
     for state, found in groups.items():
         oldest, example = found[0]
         late = every is None or oldest > settings.sweep_after_seconds + 2 * every
-        why, what = _WHY[state], f"{len(found)} lie open: {state}, such as job {example.job_id}{said}"
-        if late:
-            yield Finding(Level.BAD, "files", what, age(oldest), why, deployment.call("sweep"))
+        what = f"{len(found)} lie open: {state}, such as job {example.job_id}{said}"
+        why, do = _WHY[state]
+        if late and do is not PATIENCE:
+            yield Finding(Level.BAD, "files", what, age(oldest), why, do or deployment.call("sweep"))
         else:
-            yield Finding(Level.NOTE, "files", what, age(oldest), why, "nothing: the next sweep is at hand")
+            at_hand = do or "nothing: the next sweep is at hand"
+            yield Finding(Level.NOTE, "files", what, age(oldest), why, at_hand)
     if not groups:
         yield Finding(Level.WELL, "files", f"{seen} under way, none for long{said}")
 
 
-# State of a file that has lain open for long, and how it may have come to that.
+PATIENCE = "nothing, unless it is the same job in an hour: then look at the execution of its name"
+SCANNER = 'look for the protection plan: docs/malware.md, "When a job stays in the stage `scanning`"'
+
+# State of a file that has lain open for long: how it may have come to that, and what helps, if not a sweep.
 _WHY = {
-    "not in the ledger": "its event got lost, or on_upload fails",
-    "QUEUED": "its message got lost, or the consumer does not get to it",
-    "PROCESSING, and nobody works on it": "its worker was lost, or every attempt fails",
-    "ended, and not cleared away": "announcing its end, or deleting it, was cut short",
-    "deleted, and not cleared away": "deleting it was cut short",
+    "not in the ledger": ("its event got lost, or on_upload fails", ""),
+    "QUEUED": ("its message got lost, or the consumer does not get to it", ""),
+    "not scanned for malware": ("GuardDuty is at it, or has not been told to, or may not tag", SCANNER),
+    "PROCESSING, and nobody works on it": ("its worker was lost, or every attempt fails", ""),
+    "PROCESSING, and its execution was never started": (
+        "Step Functions did not take it",
+        "",
+    ),
+    "PROCESSING, and its execution has ended": ("it ran out of time, or was stopped", ""),
+    "PROCESSING in an execution for over an hour": ("it is long, or its worker hangs", PATIENCE),
+    "ended, and not cleared away": ("announcing its end, or deleting it, was cut short", ""),
+    "deleted, and not cleared away": ("deleting it was cut short", ""),
 }
 
 
-def _state(job: Job | None, upload: Upload) -> str:
+def _state(deployment: Deployment, job: Job | None, upload: Upload) -> str:
     """Empty where all is as it should be."""
     if job is None or order(job, upload) is Order.NEWER:
         return "not in the ledger"
     if job.status is Status.QUEUED:
-        return "QUEUED"
+        return "not scanned for malware" if _awaits_scan(deployment, upload) else "QUEUED"
     if job.status is Status.PROCESSING:
-        return "" if job.lease_until > time.time() else "PROCESSING, and nobody works on it"
+        if job.lease_until <= time.time():
+            return "PROCESSING, and nobody works on it"
+        return heavy.trouble(deployment, job) if executions.holds(job) else ""
     return "ended, and not cleared away" if job.status.ended else "deleted, and not cleared away"
+
+
+def _awaits_scan(deployment: Deployment, upload: Upload) -> bool:
+    if not deployment.settings.scans_for_malware:
+        return False
+    s3 = deployment.client("s3")
+    try:
+        tags = s3.get_object_tagging(Bucket=deployment.settings.bucket, Key=upload.key)["TagSet"]
+    except s3.exceptions.NoSuchKey:
+        return False
+    return all(tag["Key"] != scans.TAG for tag in tags)
 
 
 def _listed(deployment: Deployment, prefix: str) -> Iterator[dict[str, Any]]:

@@ -27,13 +27,13 @@ def redrive(stack: LocalStack, *arguments: str) -> tuple[int, str]:
 
 @contextmanager
 def storage_closed_to_the_consumer(stack: LocalStack) -> Iterator[None]:
-    """Every attempt fails, and the queue gives up after two of them, a second apart."""
+    """Every attempt fails, and the queue gives up after one of them."""
     iam, sqs = stack.client("iam"), stack.client("sqs")
     role = "waybill-local-consume"
     queue = stack.outputs["QueueUrl"]
     names = ["RedrivePolicy", "VisibilityTimeout"]
     before = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=names)["Attributes"]
-    impatient = json.loads(before["RedrivePolicy"]) | {"maxReceiveCount": 2}
+    impatient = json.loads(before["RedrivePolicy"]) | {"maxReceiveCount": 1}
     deny = {"Effect": "Deny", "Action": "s3:*", "Resource": "*"}
     iam.put_role_policy(
         RoleName=role,

@@ -20,6 +20,27 @@ STAND_IN = "test.guardduty"
 """Nobody may publish as aws.guardduty, so that the rule has to listen to somebody else as well."""
 
 
+def taken(stack: LocalStack, role: str) -> boto3.Session:
+    """A role may be taken by its service alone: here, by this account for a moment."""
+    iam = stack.client("iam")
+    trust = iam.get_role(RoleName=role)["Role"]["AssumeRolePolicyDocument"]
+    mine = {
+        "Version": "2012-10-17",
+        "Statement": [{"Effect": "Allow", "Principal": {"AWS": "*"}, "Action": "sts:AssumeRole"}],
+    }
+    iam.update_assume_role_policy(RoleName=role, PolicyDocument=json.dumps(mine))
+    arn = iam.get_role(RoleName=role)["Role"]["Arn"]
+    keys = stack.client("sts").assume_role(RoleArn=arn, RoleSessionName="test")["Credentials"]
+    trust = trust if isinstance(trust, str) else json.dumps(trust)
+    iam.update_assume_role_policy(RoleName=role, PolicyDocument=trust)
+    return boto3.Session(
+        aws_access_key_id=keys["AccessKeyId"],
+        aws_secret_access_key=keys["SecretAccessKey"],
+        aws_session_token=keys["SessionToken"],
+        region_name="us-east-1",
+    )
+
+
 class GuardDuty:
     """Tags an object, and publishes its event, as GuardDuty does."""
 
@@ -27,32 +48,12 @@ class GuardDuty:
         self._stack = stack
         self._events = stack.client("events")
         iam = stack.client("iam")
-        (self._role,) = [r for r in iam.list_roles()["Roles"] if "MalwareScanRole" in r["RoleName"]]
-        self._s3 = stack.client("s3", self._session(iam))
+        (role,) = [r for r in iam.list_roles()["Roles"] if "MalwareScanRole" in r["RoleName"]]
+        self._s3 = stack.client("s3", taken(stack, role["RoleName"]))
         pattern = json.loads(self._events.describe_rule(Name=RULE)["EventPattern"])
         assert pattern["source"] == ["aws.guardduty"]
         pattern["source"].append(STAND_IN)
         self._events.put_rule(Name=RULE, EventPattern=json.dumps(pattern))
-
-    def _session(self, iam: Any) -> boto3.Session:
-        """The role may be taken by its service alone: here, by this account for a moment."""
-        trust = self._role["AssumeRolePolicyDocument"]
-        mine = {
-            "Version": "2012-10-17",
-            "Statement": [{"Effect": "Allow", "Principal": {"AWS": "*"}, "Action": "sts:AssumeRole"}],
-        }
-        name = self._role["RoleName"]
-        iam.update_assume_role_policy(RoleName=name, PolicyDocument=json.dumps(mine))
-        taken = self._stack.client("sts").assume_role(RoleArn=self._role["Arn"], RoleSessionName="scan")
-        trust = trust if isinstance(trust, str) else json.dumps(trust)
-        iam.update_assume_role_policy(RoleName=name, PolicyDocument=trust)
-        keys = taken["Credentials"]
-        return boto3.Session(
-            aws_access_key_id=keys["AccessKeyId"],
-            aws_secret_access_key=keys["SecretAccessKey"],
-            aws_session_token=keys["SessionToken"],
-            region_name="us-east-1",
-        )
 
     def tag(self, key: str, verdict: str) -> None:
         self._s3.put_object_tagging(
@@ -165,21 +166,18 @@ def test_malware_is_rejected_and_nobody_can_have_it(user: User, guardduty: Guard
 
 
 def test_the_bucket_itself_gives_malware_to_no_signer(user: User, guardduty: GuardDuty) -> None:
-    """A URL that the API signed for another of the job's files, bent to the original."""
+    """A URL that the API signed for another of the job's files, bent to the original: with the API's role."""
     signed = user.upload(b"EICAR again", filename="c.txt")
     waiting(user, signed["jobId"])
     guardduty.scan(signed["s3Key"], INFECTED)
     job = user.ended(signed["jobId"])
-    iam = user.stack.client("iam")
-    policy = (user.stack.app_dir / ".chalice" / "policy-local-api_handler.json").read_text()
-    iam.create_user(UserName="signer")
-    iam.put_user_policy(UserName="signer", PolicyName="signer", PolicyDocument=policy)
-    key = iam.create_access_key(UserName="signer")["AccessKey"]
-    signer = user.stack.client("s3", user.stack.session(key["AccessKeyId"], key["SecretAccessKey"]))
+    signer = user.stack.client("s3", taken(user.stack, "waybill-local-api_handler"))
 
     url = signer.generate_presigned_url("get_object", {"Bucket": user.bucket, "Key": job["key"]})
 
     assert http_call("GET", url).status == 403
+    deleted = User(user.stack, user.stack.gateway_url).call("DELETE", f"/jobs/{job['jobId']}")
+    assert (deleted.status, user.keys(job["key"])) == (204, [])
 
 
 def test_an_uploader_cannot_bring_the_verdict_along(user: User) -> None:

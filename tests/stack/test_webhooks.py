@@ -66,7 +66,7 @@ def receiving(*statuses: int, hold: threading.Event | None = None) -> Iterator[R
 @pytest.fixture(scope="module")
 def hurried(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
     """A stack whose retries come within seconds."""
-    waits = {"WEBHOOK_RETRY_SECONDS": "1,2"}
+    waits = {"WEBHOOK_RETRY_SECONDS": "1,1"}
     with LocalStack(state_dir=tmp_path_factory.mktemp("hurried-stack"), variables=waits) as running:
         yield running
 
@@ -163,12 +163,12 @@ def test_one_that_hangs_does_not_keep_the_others_from_theirs(user: User) -> None
         hooks = [register(user, receiver) for receiver in (stuck, quick)]
         jobs = {user.ended(user.upload(f"file {n}".encode())["jobId"])["jobId"] for n in range(6)}
 
-        lines = logged(user, hooks[1], len(jobs))
+        eventually(lambda: len(quick.got) == len(jobs), "all of them came")
 
-        assert {line["subject"] for line in lines} == jobs
-        assert len(quick.got) == len(jobs)
-        assert not any(line["delivered"] for line in log_of(user, hooks[0]))
+        assert stuck.got  # and had no answer
         free.set()
+        assert {line["subject"] for line in logged(user, hooks[1], len(jobs))} == jobs
+        assert len(quick.got) == len(jobs)
 
 
 def test_what_stays_undelivered_is_a_dead_letter_that_can_be_sent_again(

@@ -48,6 +48,17 @@ def in_another_protocol(handler: BaseHTTPRequestHandler) -> None:
     handler.wfile.write(b"220 mail.example.com ESMTP\r\n")
 
 
+def after_early_hints(handler: BaseHTTPRequestHandler) -> None:
+    """As some CDNs answer (RFC 8297)."""
+    for interim in (
+        b"100 Continue",
+        b"102 Processing",
+        b"103 Early Hints\r\nLink: </style.css>; rel=preload",
+    ):
+        handler.wfile.write(b"HTTP/1.1 " + interim + b"\r\n\r\n")
+    OK(handler)
+
+
 def not_at_all(_handler: BaseHTTPRequestHandler) -> None:
     """The connection is closed without a word."""
 

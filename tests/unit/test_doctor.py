@@ -7,14 +7,15 @@ from typing import Any
 
 import pytest
 
-from chalicelib import intake
-from chalicelib.jobs import Status
+from chalicelib import executions, intake, scans
+from chalicelib.jobs import Job, Status
 from chalicelib.settings import Settings
 from ops import letters
 from ops.deployment import Deployment
-from ops.doctor import parts, work
+from ops.doctor import heavy, parts, work
 from ops.doctor.findings import Finding, Level, exit_code, lines
 from tests.unit.flow import Flow, bystander
+from tests.unit.machine import Machine, with_machine
 
 
 @pytest.fixture
@@ -98,6 +99,36 @@ class TestFiles:
         assert finding.level is Level.NOTE  # the next sweep is at hand
         assert finding.why
 
+    @pytest.mark.parametrize(
+        ("tag", "level", "state"),
+        [
+            (None, Level.BAD, "not scanned for malware"),
+            (scans.CLEAN, Level.BAD, "QUEUED"),  # its event got lost, and no sweep has come
+        ],
+    )
+    def test_no_sweep_helps_what_nobody_scans(
+        self,
+        flow: Flow,
+        deployment: Deployment,
+        monkeypatch: pytest.MonkeyPatch,
+        tag: str | None,
+        level: Level,
+        state: str,
+    ) -> None:
+        key = queued(flow)
+        settings = deployment.settings
+        deployment.__dict__["settings"] = replace(settings, malware_scan="guardduty")
+        monkeypatch.setattr(work, "period", lambda _: -1.0)
+        if tag:
+            bystander("s3", settings.region).put_object_tagging(
+                Bucket=settings.bucket, Key=key, Tagging={"TagSet": [{"Key": scans.TAG, "Value": tag}]}
+            )
+
+        (finding,) = work.open_files(deployment)
+
+        assert (finding.level, finding.what.startswith(f"1 lie open: {state}")) == (level, True)
+        assert ("ops sweep" in finding.do, "docs/malware.md" in finding.do) == (bool(tag), not tag)
+
     def test_late_for_two_sweeps_needs_a_hand(
         self, flow: Flow, deployment: Deployment, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -151,6 +182,63 @@ class TestFiles:
         list(work.open_files(deployment))
 
         assert (flow.job(key), flow.objects()) == before
+
+
+class TestHeavyWork:
+    @pytest.fixture
+    def held(self, flow: Flow, deployment: Deployment) -> Job:
+        """A job in the hands of an execution that was not started yet."""
+        settings = with_machine(deployment.settings)
+        deployment.__dict__["settings"] = settings
+        job = flow.job(queued(flow))
+        _, claimed = flow.ledger.claim(job.owner, job.job_id, job.etag)
+        assert claimed is not None
+        return executions.hand_over(settings, flow.ledger, claimed)
+
+    def states(self, deployment: Deployment) -> list[str]:
+        return [finding.what for finding in work.open_files(deployment)]
+
+    def test_an_execution_at_work_is_well(self, deployment: Deployment, held: Job) -> None:
+        executions.start(deployment.settings, held)
+
+        assert self.states(deployment) == ["1 under way, none for long"]
+        (finding,) = heavy.state_machine(deployment)
+        assert (finding.level, finding.what) == (Level.WELL, "state machine: 1 at work, the oldest for 0 s")
+
+    def test_one_that_takes_long_is_named(
+        self, deployment: Deployment, held: Job, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        executions.start(deployment.settings, held)
+        monkeypatch.setattr(heavy, "LONG", -1.0)
+        monkeypatch.setattr(work, "period", lambda _: None)
+
+        (finding,) = work.open_files(deployment)
+
+        assert finding.level is Level.NOTE
+        assert "in an execution for over an hour" in finding.what
+        assert held.job_id in finding.what
+
+    def test_one_that_has_ended_or_was_never_started_left_its_job_behind(
+        self, flow: Flow, deployment: Deployment, held: Job
+    ) -> None:
+        assert "its execution was never started" in self.states(deployment)[0]
+        executions.start(deployment.settings, held)
+        flow.settings = deployment.settings
+        Machine(flow).stop(str(held.lease))
+        assert "its execution has ended" in self.states(deployment)[0]
+
+    def test_a_state_machine_that_is_missing(self, deployment: Deployment, held: Job) -> None:
+        del held
+        arn = str(deployment.settings.state_machine_arn)
+        bystander("stepfunctions", deployment.region).delete_state_machine(stateMachineArn=arn)
+
+        (finding,) = heavy.state_machine(deployment)
+
+        assert (finding.level, "state machine is missing" in finding.what) == (Level.BAD, True)
+
+    def test_a_stage_without_one(self, flow: Flow, deployment: Deployment) -> None:
+        del flow
+        assert [finding.level for finding in heavy.state_machine(deployment)] == [Level.WELL]
 
 
 class TestDeadLetters:

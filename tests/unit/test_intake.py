@@ -126,6 +126,22 @@ class TestTheSameEventAgain:
         assert queued_ids(flow) == [flow.job(key).job_id]
         assert flow.job(key).run == 1
 
+    def test_late_for_what_the_sweep_has_entered_since_it_changes_nothing(self, flow: Flow) -> None:
+        """Of two uploads in one second; a listing tells whole seconds, and no sequencer."""
+        key = flow.new_key("order.json")
+        late = altered(flow.put(key, b"{}"), sequencer="0A")
+        flow.put(key, b'{"id": "order-1"}')
+        flow.let_pass_until_swept()
+        flow.sweep()
+        flow.consume()
+        before = flow.job(key)
+
+        flow.intake(late)
+
+        assert (before.status, before.sequencer) == (Status.COMPLETED, "")
+        assert flow.job(key) == before
+        assert queued_ids(flow) == []
+
 
 class TestANewerUpload:
     @pytest.mark.parametrize("meanwhile", ["queued", "claimed", "ended"])

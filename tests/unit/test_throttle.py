@@ -1,11 +1,14 @@
 """Rate and burst of a deployed API."""
 
+import argparse
 import json
+import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from ops import __main__ as command
 from ops import throttle
 
 
@@ -57,3 +60,19 @@ def test_the_api_is_the_one_that_chalice_has_deployed(tmp_path: Path) -> None:
     noted.write_text(json.dumps({"resources": [{"name": "consume"}, {"rest_api_id": "abc"}]}))
 
     assert throttle.deployed(tmp_path, "dev") == ("abc", "api")
+
+
+def test_a_shell_without_a_region_is_told_so_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
+    noted = tmp_path / ".chalice"
+    (noted / "deployed").mkdir(parents=True)
+    (noted / "config.json").write_text("{}")
+    (noted / "deployed" / "dev.json").write_text('{"resources": [{"rest_api_id": "abc"}]}')
+
+    code = command.throttle(argparse.Namespace(stage="dev", app_dir=tmp_path, rate=1, burst=2))
+
+    assert (code, capsys.readouterr().err) == (1, "error: no AWS region; set AWS_REGION\n")

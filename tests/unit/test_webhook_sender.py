@@ -19,6 +19,7 @@ from tests.unit.receivers import (
     Answer,
     Start,
     after_a_pause,
+    after_early_hints,
     byte_by_byte,
     in_another_protocol,
     not_at_all,
@@ -47,6 +48,7 @@ class TestAnswers:
             (in_another_protocol, Outcome(reason="bad_answer")),
             (not_at_all, Outcome(reason="connection")),
             (without_end, Outcome(status=200)),
+            (after_early_hints, Outcome(status=200)),
         ],
     )
     def test_strange_answers_have_a_defined_outcome(

@@ -12,7 +12,10 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError
 
+from ops import deployment as deployments
 from ops import sweep
+from ops.doctor import parts
+from ops.doctor.findings import Level
 from ops.load.journal import waiting as messages_on
 from ops.stack import LocalStack
 from tests.stack.user import User, eventually, http_call, send_form
@@ -264,6 +267,19 @@ def test_an_upload_in_parts_and_a_dropped_document_are_scanned_as_well(
 
     assert user.ended(begun["jobId"])["error"]["code"] == "malware_found"
     eventually(lambda: user.keys("processed/shop/"), "the document was processed")
+
+
+def test_the_doctor_knows_who_is_told_of_scans(user: User) -> None:
+    deployment, events = deployments.local(user.stack.endpoint_url), user.stack.client("events")
+
+    events.disable_rule(Name=RULE)
+    try:
+        bad = [finding.what for finding in parts.events(deployment) if finding.level is Level.BAD]
+    finally:
+        events.enable_rule(Name=RULE)
+
+    assert bad == ["nobody is told of scans for malware"]
+    assert [finding.level for finding in parts.events(deployment)] == [Level.WELL]
 
 
 def test_a_scan_that_failed_can_be_had_again(user: User, guardduty: GuardDuty) -> None:

@@ -108,6 +108,10 @@ def events(deployment: Deployment) -> Iterator[Finding]:
             "the bucket's notifications have been replaced",
         )
         yield Finding(Level.BAD, "events", what, why=f"{why}; the sweep finds files until then", do=DEPLOY)
+    rules = _rules(deployment, "on_scan") if settings.scans_for_malware else []
+    if settings.scans_for_malware and not any(rule["State"] == "ENABLED" for rule in rules):
+        why = "its rule is disabled, or deleted; the sweep reads verdicts until then"
+        yield Finding(Level.BAD, "events", "nobody is told of scans for malware", why=why, do=DEPLOY)
     topic = deployment.outputs["TopicArn"]
     pages = deployment.client("sns").get_paginator("list_subscriptions_by_topic").paginate(TopicArn=topic)
     endpoints = {entry["Endpoint"].rpartition(":")[2] for page in pages for entry in page["Subscriptions"]}
@@ -124,7 +128,7 @@ def _prefix(configuration: dict[str, Any]) -> str:
 
 
 def schedule(deployment: Deployment) -> Iterator[Finding]:
-    rules = _sweep_rules(deployment)
+    rules = _rules(deployment, "sweep")
     on = [rule for rule in rules if rule["State"] == "ENABLED"]
     if on:
         heard = _last_sweep(deployment)
@@ -143,10 +147,10 @@ def schedule(deployment: Deployment) -> Iterator[Finding]:
         yield Finding(Level.BAD, "sweep", what, why="no schedule has it for a target", do=DEPLOY)
 
 
-def _sweep_rules(deployment: Deployment) -> list[dict[str, Any]]:
+def _rules(deployment: Deployment, function: str) -> list[dict[str, Any]]:
     functions, events = deployment.client("lambda"), deployment.client("events")
     try:
-        target = functions.get_function_configuration(FunctionName=deployment.function_name("sweep"))
+        target = functions.get_function_configuration(FunctionName=deployment.function_name(function))
     except functions.exceptions.ResourceNotFoundException:
         return []
     names = events.list_rule_names_by_target(TargetArn=target["FunctionArn"])["RuleNames"]
@@ -173,7 +177,7 @@ def _last_sweep(deployment: Deployment) -> str:
 def period(deployment: Deployment) -> float | None:
     """Seconds between two sweeps; None where there is none. The usual, to who may not look at schedules."""
     try:
-        rules = _sweep_rules(deployment)
+        rules = _rules(deployment, "sweep")
     except ClientError:
         return PERIOD
     for rule in rules:

@@ -3,6 +3,7 @@
 It has GuardDuty's role, and nothing else that would let it tag.
 """
 
+import argparse
 import json
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -11,6 +12,11 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError
 
+from ops import deployment as deployments
+from ops import sweep
+from ops.doctor import parts
+from ops.doctor.findings import Level
+from ops.load.journal import waiting as messages_on
 from ops.stack import LocalStack
 from tests.stack.user import User, eventually, http_call, send_form
 
@@ -83,19 +89,6 @@ class GuardDuty:
         self.publish(key, verdict)
 
 
-TICK = {
-    "version": "0",
-    "id": "tick",
-    "account": "000000000000",
-    "region": "us-east-1",
-    "time": "2026-01-01T00:00:00Z",
-    "resources": [],
-    "source": "aws.events",
-    "detail-type": "Scheduled Event",
-    "detail": {},
-}
-
-
 def tagging(verdict: str) -> Any:
     return {"TagSet": [{"Key": "GuardDutyMalwareScanStatus", "Value": verdict}]}
 
@@ -119,26 +112,18 @@ def waiting(user: User, job_id: str) -> Any:
     return job
 
 
-def queued_messages(user: User) -> int:
-    names = ("ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible")
-    queue = user.stack.outputs["QueueUrl"]
-    found = user.stack.client("sqs").get_queue_attributes(QueueUrl=queue, AttributeNames=list(names))
-    return sum(int(found["Attributes"][name]) for name in names)
-
-
 def original(user: User, job_id: str) -> Any:
     return user.call("GET", f"/jobs/{job_id}/files/original", Accept="application/json")
 
 
-def sweep(user: User) -> None:
-    answer = user.stack.client("lambda").invoke(FunctionName="waybill-local-sweep", Payload=json.dumps(TICK))
-    assert "FunctionError" not in answer, answer["Payload"].read()
+def swept(user: User) -> None:
+    assert sweep.run(argparse.Namespace(stage=None, aws_port=user.stack.aws_port)) == 0
 
 
 def test_a_clean_file_goes_through_once_it_is_known_to_be_clean(user: User, guardduty: GuardDuty) -> None:
     signed = user.upload(b"clean text", filename="a.txt")
     waiting(user, signed["jobId"])
-    assert queued_messages(user) == 0
+    assert messages_on(user.stack, "QueueUrl") == 0
     before = original(user, signed["jobId"])
     assert (before.status, before.json["error"]) == (409, "not_ended")
     assert user.keys("processed/") == []
@@ -239,19 +224,30 @@ def test_without_the_event_the_sweep_reads_the_tag(user: User, guardduty: GuardD
     guardduty.tag(clean["s3Key"], CLEAN)
     guardduty.tag(infected["s3Key"], INFECTED)
 
-    def swept() -> bool:
-        sweep(user)
+    def pushed_on() -> bool:
+        swept(user)
         ended = [user.job(signed["jobId"])["status"] for signed in (clean, infected)]
         return ended == ["COMPLETED", "REJECTED"]
 
-    eventually(swept, "the sweep queued what was scanned")
+    eventually(pushed_on, "the sweep queued what was scanned")
     assert [user.job(s["jobId"])["attempts"] for s in (clean, infected)] == [1, 1]
-    sweep(user)
-    sweep(user)
+    swept(user)
+    swept(user)
     assert user.job(unknown["jobId"]) == before
     assert user.keys(unknown["s3Key"]) == [unknown["s3Key"]]
     guardduty.scan(unknown["s3Key"])
     assert user.ended(unknown["jobId"])["status"] == "COMPLETED"
+
+
+def test_a_file_that_is_deleted_before_its_scan_is_gone(user: User) -> None:
+    signed = user.upload(b"unwanted", filename="j.txt")
+    waiting(user, signed["jobId"])
+
+    assert User(user.stack, user.stack.gateway_url).call("DELETE", f"/jobs/{signed['jobId']}").status == 204
+
+    swept(user)
+    assert user.keys(signed["s3Key"]) == []
+    assert user.call("GET", f"/jobs/{signed['jobId']}").status == 404
 
 
 def test_an_upload_in_parts_and_a_dropped_document_are_scanned_as_well(
@@ -271,6 +267,19 @@ def test_an_upload_in_parts_and_a_dropped_document_are_scanned_as_well(
 
     assert user.ended(begun["jobId"])["error"]["code"] == "malware_found"
     eventually(lambda: user.keys("processed/shop/"), "the document was processed")
+
+
+def test_the_doctor_knows_who_is_told_of_scans(user: User) -> None:
+    deployment, events = deployments.local(user.stack.endpoint_url), user.stack.client("events")
+
+    events.disable_rule(Name=RULE)
+    try:
+        bad = [finding.what for finding in parts.events(deployment) if finding.level is Level.BAD]
+    finally:
+        events.enable_rule(Name=RULE)
+
+    assert bad == ["nobody is told of scans for malware"]
+    assert [finding.level for finding in parts.events(deployment)] == [Level.WELL]
 
 
 def test_a_scan_that_failed_can_be_had_again(user: User, guardduty: GuardDuty) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from standardwebhooks import Webhook
 
+from ops.load.journal import waiting
 from ops.stack import LocalStack
 from tests.stack.test_queue import mapping_reports
 from tests.stack.user import User, eventually
@@ -102,14 +103,7 @@ def logged(user: User, hook: Any, count: int) -> list[Any]:
 
 
 def nothing_left(stack: LocalStack) -> Callable[[], bool]:
-    def look() -> bool:
-        attributes = stack.client("sqs").get_queue_attributes(
-            QueueUrl=stack.outputs["DeliveriesQueueUrl"], AttributeNames=["All"]
-        )["Attributes"]
-        waiting = ("ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible")
-        return all(attributes[name] == "0" for name in waiting)
-
-    return look
+    return lambda: not waiting(stack, "DeliveriesQueueUrl")
 
 
 def dead_letters(stack: LocalStack) -> list[Any]:

@@ -28,6 +28,9 @@ FROM_OUTPUTS = {
     "STATE_MACHINE_ARN": "StateMachineArn",
     "TRANSCRIBER": "Transcriber",
 }
+# Settings that the template has to know of as well, and its parameter for each.
+PARAMETERS = {"TRANSCRIBER": "Transcriber", "MALWARE_SCAN": "MalwareScan"}
+
 # In .chalice/config.json for a plain `chalice local`; here every process has its own identity.
 STATIC_KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
 
@@ -59,6 +62,13 @@ def take(
     config["stages"][STAGE]["environment_variables"] |= variables or {}
     (chalice / "config.json").write_text(json.dumps(config, indent=2))
     policies.write(chalice, STAGE, policies.Resources.from_outputs(STAGE, outputs))
+
+
+def parameters(checkout: Path, variables: Mapping[str, str]) -> dict[str, str]:
+    """Of infra/template.yaml, as far as the local stage chooses them, or `variables` in its place."""
+    config = json.loads((checkout / ".chalice" / "config.json").read_text())
+    chosen = config["stages"][STAGE]["environment_variables"] | variables
+    return {name: chosen[variable] for variable, name in PARAMETERS.items() if chosen.get(variable)}
 
 
 def _configured(stage: dict[str, Any], endpoint_url: str, outputs: Mapping[str, str]) -> dict[str, Any]:

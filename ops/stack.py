@@ -206,7 +206,7 @@ class LocalStack:
     def _create_resources(self) -> None:
         """Create or update the CloudFormation stack."""
         cloudformation = self.client("cloudformation")
-        scanner = self._variables.get("MALWARE_SCAN", "none")
+        chosen = snapshot.parameters(self._checkout, self._variables)
         request = {
             "StackName": STACK_NAME,
             "TemplateBody": (self._checkout / "infra" / "template.yaml").read_text(),
@@ -214,11 +214,7 @@ class LocalStack:
                 {"ParameterKey": "Stage", "ParameterValue": STAGE},
                 {"ParameterKey": "RequireTls", "ParameterValue": "false"},
                 {"ParameterKey": "Worker", "ParameterValue": "lambda"},
-                {
-                    "ParameterKey": "Transcriber",
-                    "ParameterValue": self._variables.get("TRANSCRIBER") or "pocketsphinx",
-                },
-                {"ParameterKey": "MalwareScan", "ParameterValue": scanner},
+                *({"ParameterKey": name, "ParameterValue": value} for name, value in chosen.items()),
             ],
             "Capabilities": ["CAPABILITY_NAMED_IAM"],
         }

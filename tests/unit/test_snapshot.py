@@ -58,3 +58,15 @@ def test_a_module_that_was_deleted_is_gone_and_the_record_of_deployments_stays(t
     assert not (target / "chalicelib" / "deleted.py").exists()
     assert (target / ".chalice" / "deployed").exists()
     assert not list(target.rglob("__pycache__"))
+
+
+def test_what_the_configuration_chooses_is_what_the_template_is_told(tmp_path: Path) -> None:
+    (tmp_path / ".chalice").mkdir()
+    stage = {"environment_variables": {"TRANSCRIBER": "none", "MALWARE_SCAN": ""}}
+    (tmp_path / ".chalice" / "config.json").write_text(json.dumps({"stages": {"local": stage}}))
+
+    assert snapshot.parameters(tmp_path, {}) == {"Transcriber": "none"}
+    assert snapshot.parameters(tmp_path, {"TRANSCRIBER": "amazon", "MALWARE_SCAN": "guardduty"}) == {
+        "Transcriber": "amazon",
+        "MalwareScan": "guardduty",
+    }

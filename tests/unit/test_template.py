@@ -18,6 +18,7 @@ from chalicelib import scans
 from chalicelib.partition import OPEN_JOBS
 from chalicelib.queues import MAX_WAIT
 from chalicelib.settings import MAX_RETRIES, MAX_RETRY_TIME, Settings
+from chalicelib.transcription.amazon import ANSWERS
 from chalicelib.webhooks import deliveries
 from chalicelib.webhooks.sender import Timeouts
 from ops.policies import GRANTS
@@ -207,8 +208,14 @@ def test_objects_are_encrypted_with_keys_of_s3(stack: Stack) -> None:
     }
 
 
-def test_incomplete_multipart_uploads_expire_and_nothing_else_does(stack: Stack) -> None:
-    (rule,) = stack.resources["Bucket"]["LifecycleConfiguration"]["Rules"]
+def test_of_what_has_arrived_only_answers_expire_that_nobody_fetched(stack: Stack) -> None:
+    _, rule = stack.resources["Bucket"]["LifecycleConfiguration"]["Rules"]
+    assert rule["Prefix"] == f"processed/{ANSWERS}/"
+    assert (rule["Status"], rule["ExpirationInDays"]) == ("Enabled", 7)
+
+
+def test_incomplete_multipart_uploads_expire(stack: Stack) -> None:
+    rule, _ = stack.resources["Bucket"]["LifecycleConfiguration"]["Rules"]
     assert rule.keys() == {"Id", "Status", "AbortIncompleteMultipartUpload"}  # no prefix: the whole bucket
     assert rule["Status"] == "Enabled"
     assert 1 <= rule["AbortIncompleteMultipartUpload"]["DaysAfterInitiation"] <= 2

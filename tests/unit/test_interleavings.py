@@ -283,7 +283,7 @@ def test_in_any_order_nothing_is_lost(stage: Stage, figure: Callable[[str], None
     run_state_machine_as_test(
         OfThisStage,
         settings=hypothesis_settings(
-            max_examples=EXAMPLES or 150,
+            max_examples=EXAMPLES or 100,
             stateful_step_count=40,
             derandomize=not EXAMPLES,
             database=None,

@@ -5,7 +5,6 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
-from chalicelib import items
 from chalicelib.jobs import Status
 from tests.unit.fake.aws import FakeAws
 
@@ -43,11 +42,11 @@ class Graph:
     def _written(self, table: str, before: Any, after: Any) -> None:
         if table != self.table:
             return
-        old: dict[str, Any] = items.from_item(before) if before else {"status": None, "run": 0}
+        old: dict[str, Any] = flat(before) if before else {"status": None, "run": 0}
         if after is None:
             self.problems.append(f"{old} was removed")
             return
-        new = items.from_item(after)
+        new = flat(after)
         move = (Status(old["status"]) if old["status"] else None, Status(new["status"]))
         if problem := self._problem(move, old, new):
             self.problems.append(f"{move} {problem}: {old} ▶ {new}")
@@ -77,3 +76,9 @@ class Graph:
         if before is after and after.ended:
             return "changes what has ended"
         return None
+
+
+def flat(item: Any) -> dict[str, Any]:
+    """As `items.from_item`, which would take a quarter of a sweep's time; what is nested stays as it is."""
+    found = {name: next(iter(value.values())) for name, value in item.items()}
+    return found | {name: int(found[name]) for name in ("run", "leaseUntil") if name in found}

@@ -260,9 +260,12 @@ class Stage:
                 self.take_step(arn)
 
     def take_step(self, arn: str) -> None:
+        """A step that was under way when another try of it got through moves nothing any more."""
         executions = self.aws.stepfunctions.executions
-        listens = self.settings.transcriber == "amazon"
-        executions[arn] = machine.step(executions[arn], self.invoke, self._listen, listens=listens)
+        before, listens = executions[arn], self.settings.transcriber == "amazon"
+        after = machine.step(before, self.invoke, self._listen, listens=listens)
+        if executions[arn] is before:
+            executions[arn] = after
 
     def _listen(self, request: Mapping[str, Any]) -> str:
         word = {"type": "pronunciation", "start_time": "0.0", "end_time": "0.5"}

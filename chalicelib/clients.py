@@ -112,6 +112,11 @@ def http_status(error: "ClientError") -> int:
     return int(error.response["ResponseMetadata"]["HTTPStatusCode"])
 
 
+def was_repeated(error: "ClientError") -> bool:
+    """Whether the SDK had sent a failed call before, and the answer to that one may have been lost."""
+    return bool(error.response["ResponseMetadata"].get("RetryAttempts"))
+
+
 def reset() -> None:
     """Forget every client: for tests that change the place they talk to."""
     _session.cache_clear()

@@ -2,6 +2,7 @@
 
 import base64
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -18,6 +19,29 @@ from chalicelib.webhooks.webhook import OVERLAP
 from tests.unit.flow import Calls
 
 URL = "https://hooks.example.com/waybill?key=1"
+
+Repeats = Callable[[str], None]
+
+
+@pytest.fixture
+def repeats(monkeypatch: pytest.MonkeyPatch) -> Repeats:
+    """Has a method of the DynamoDB client send its call twice, as the SDK does where an answer is lost."""
+
+    def repeat(method: str) -> None:
+        dynamodb: Any = clients.dynamodb()
+        once = getattr(dynamodb, method)
+
+        def twice(**request: Any) -> Any:
+            once(**request)
+            try:
+                return once(**request)
+            except dynamodb.exceptions.ClientError as error:
+                error.response["ResponseMetadata"]["RetryAttempts"] = 1
+                raise
+
+        monkeypatch.setattr(dynamodb, method, twice)
+
+    return repeat
 
 
 class TestRegistration:
@@ -125,6 +149,13 @@ class TestRemoval:
             registry.remove(aws, "alice", made)
 
 
+def test_a_removal_that_the_sdk_repeats_has_removed(aws: Settings, repeats: Repeats) -> None:
+    made = registry.register(aws, "alice", {"url": URL})
+    repeats("delete_item")
+    registry.remove(aws, "alice", made["id"])
+    assert registry.listing(aws, "alice") == {"webhooks": []}
+
+
 class TestRotation:
     def test_the_new_secret_is_shown_this_once_and_the_old_one_signs_for_a_day(self, aws: Settings) -> None:
         made = registry.register(aws, "alice", {"url": URL})
@@ -159,6 +190,12 @@ class TestRotation:
         assert caught.value.code == "rotated_meanwhile"
         signing = registry.get(aws, "alice", made["id"]).signing(0)
         assert signing == (won[0]["secret"], made["secret"])
+
+    def test_one_that_the_sdk_repeats_is_no_other_one(self, aws: Settings, repeats: Repeats) -> None:
+        made = registry.register(aws, "alice", {"url": URL})
+        repeats("update_item")
+        rotated = registry.rotate(aws, "alice", made["id"])
+        assert registry.get(aws, "alice", made["id"]).signing(0) == (rotated["secret"], made["secret"])
 
     def test_one_that_is_removed_meanwhile_is_a_404_and_stays_away(self, aws: Settings) -> None:
         made = registry.register(aws, "alice", {"url": URL})

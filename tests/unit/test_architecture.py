@@ -14,7 +14,7 @@ PACKAGE = "chalicelib"
 
 LAYERS = (
     {"app"},
-    {"companion"},
+    {"companion", "webhooks.routes"},
     {"routes"},
     {
         "api",

@@ -153,7 +153,7 @@ class TestOneThatFails:
             ("1", 5, 6),
             ("999999999", 43_000, 43_000),
             ("nonsense", 5, 6),
-            (formatdate(time.time() + 3600, usegmt=True), 3500, 4200),
+            pytest.param(formatdate(time.time() + 3600, usegmt=True), 3500, 4200, id="in an hour"),
         ],
     )
     def test_retry_after_is_honoured_within_bounds(

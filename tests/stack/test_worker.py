@@ -26,6 +26,7 @@ from tests.stack.heavy import (
 )
 from tests.stack.test_least_privilege import without
 from tests.stack.user import User, eventually
+from tests.unit import recordings
 from tests.unit.test_template import FARGATE, Stack
 
 KiB = 1024
@@ -67,6 +68,42 @@ def test_its_exit_status_and_the_ledger_say_how_it_went(user: User, worker: Work
 
     job = user.ended(signed["jobId"])
     assert (job["status"], job["metadata"]["rows"]) == ("COMPLETED", 50)
+
+
+def broken_index() -> bytes:
+    """An MP4 whose table of places points behind its end."""
+    film = bytearray(recordings.recording("mp4", seconds=2.0))
+    places = film.index(b"stco")
+    for place in range(places + 12, places + 12 + 4 * int.from_bytes(film[places + 8 : places + 12]), 4):
+        film[place : place + 4] = b"\x7f\xff\xff\xff"
+    return bytes(film)
+
+
+PLAYLIST = "#EXTM3U\n#EXT-X-TARGETDURATION:9\n" + "#EXTINF:9,\nfile:///etc/passwd\n" * 64
+BAD: dict[str, tuple[Callable[[], bytes], str]] = {
+    "truncated.mp4": (lambda: recordings.recording("mp4", seconds=2.0)[:-1000], "corrupt_media"),
+    "broken index.mp4": (broken_index, "corrupt_media"),
+    "text.mp4": (lambda: b"No film at all.\n" * 128, ""),
+    "silence.aac": (lambda: recordings.silence(8 * 3600), "too_long"),
+    "list.m3u8": (PLAYLIST.encode, ""),
+}
+"""Name to content, and the code with which it is refused; what is text is worked on as what it is."""
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_what_is_no_sound_recording_leaves_nothing_behind(user: User, worker: Worker, name: str) -> None:
+    make, code = BAD[name]
+    with waiting(user, make(), filename=name) as signed:
+        status, said = worker.run("_", signed["jobId"], "1")
+        assert (status, worker.leftovers(), worker.decoders()) == (0, [], []), said
+
+    job = user.ended(signed["jobId"])
+    assert job.get("error", {}).get("code", "") == code
+    assert job["status"] == ("REJECTED" if code else "COMPLETED")
+    if not code:
+        assert job["detectedType"].startswith("text/")
+        (text,) = (user.object(output["key"]) for output in job["outputs"])
+        assert b"root:" not in text
 
 
 def test_it_is_told_its_job_as_a_container_is(user: User, worker: Worker) -> None:

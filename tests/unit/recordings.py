@@ -127,6 +127,17 @@ def sound(container: str, codec: str, **details: Any) -> bytes:
     return recording(container, video=None, audio=codec, **details)
 
 
+def silence(seconds: int) -> bytes:
+    """AAC whose bit rate says nothing of its length, small however long it lasts."""
+    second = sound("adts", "aac", rate=44_100, hertz=0, seconds=1.0)
+    frame_at = len(second) // 2
+    while second[frame_at : frame_at + 2] != b"\xff\xf1":
+        frame_at += 1
+    header = second[frame_at:]
+    frame = header[: (header[3] & 3) << 11 | header[4] << 3 | header[5] >> 5]
+    return frame * (seconds * 44_100 // 1024)
+
+
 def wav(channels: int, *, samples: int = 1_600, rate: int = 16_000) -> bytes:
     """Silence in so many channels, which nothing says the order of (WAVE_FORMAT_PCM)."""
     width = 2 * channels

@@ -153,12 +153,13 @@ class TestOneThatFails:
             ("1", 5, 6),
             ("999999999", 43_000, 43_000),
             ("nonsense", 5, 6),
-            pytest.param(formatdate(time.time() + 3600, usegmt=True), 3500, 4200, id="in an hour"),
+            ("in an hour", 3500, 4200),
         ],
     )
     def test_retry_after_is_honoured_within_bounds(
         self, post: Post, start: Start, said: str, low: int, high: int
     ) -> None:
+        said = formatdate(time.time() + 3600, usegmt=True) if said == "in an hour" else said
         post.register(start(status(503, **{"Retry-After": said})).url)
         post.publish()
         post.deliver()

@@ -18,6 +18,14 @@ from tests.stack.user import User, eventually, http_call
 ROWS = 400_000
 
 
+@contextmanager
+def eager_stack(directory: Path) -> Iterator[LocalStack]:
+    """One to which anything above 1 KiB is heavy, and that waits little between two tries."""
+    with LocalStack(state_dir=directory, variables={"LIGHT_LIMIT_BYTES": "1024"}) as running:
+        configure(running, {"stepfunctions._SFN_WAIT_SCALE": 0.05})
+        yield running
+
+
 def slow_table(rows: int = ROWS) -> bytes:
     """A CSV file that keeps a processor busy for some seconds."""
     line = "{0},name {0},{0}.5,2026-01-02,some words that are the same in every row\n"

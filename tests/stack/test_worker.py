@@ -16,6 +16,7 @@ from tests.stack.heavy import (
     Worker,
     at_work,
     configure,
+    eager_stack,
     executions,
     held,
     kill,
@@ -35,11 +36,7 @@ MiB = 1024 * KiB
 
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
-    """One to which anything above 1 KiB is heavy, and that waits little between two tries."""
-    with LocalStack(
-        state_dir=tmp_path_factory.mktemp("worker"), variables={"LIGHT_LIMIT_BYTES": str(KiB)}
-    ) as running:
-        configure(running, {"stepfunctions._SFN_WAIT_SCALE": 0.05})
+    with eager_stack(tmp_path_factory.mktemp("worker")) as running:
         yield running
 
 

@@ -12,7 +12,7 @@ from ops.stack import LocalStack
 from ops.state import CHECKOUT
 from tests.stack.heavy import (
     at_work,
-    configure,
+    eager_stack,
     executions,
     held,
     item_of,
@@ -30,11 +30,7 @@ KiB = 1024
 
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
-    """One to which anything above 1 KiB is heavy, and that waits little between two tries."""
-    with LocalStack(
-        state_dir=tmp_path_factory.mktemp("heavy"), variables={"LIGHT_LIMIT_BYTES": str(KiB)}
-    ) as running:
-        configure(running, {"stepfunctions._SFN_WAIT_SCALE": 0.05})
+    with eager_stack(tmp_path_factory.mktemp("heavy")) as running:
         yield running
 
 

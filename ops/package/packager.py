@@ -1,6 +1,6 @@
 """The deployment zip, as Chalice's own packager would make it, but for functions that start fast.
 
-- It holds byte code (see `bytecode`).
+- It holds byte code (see `bytecode`), and nothing that no function ever reads (see `ballast`).
 - Requirements come in the versions of constraints.txt, the indirect ones as well, and one that cannot be had
   for Lambda is an error. Chalice deploys without it, and says so in passing.
 - The same content gives the same bytes, so that a deploy without a change uploads nothing; and its name is
@@ -23,10 +23,15 @@ from pathlib import Path
 
 import chalice
 from chalice.deploy import deployer
-from chalice.deploy.packager import LambdaDeploymentPackager, MissingDependencyError
+from chalice.deploy.packager import (
+    LambdaDeploymentPackager,
+    MissingDependencyError,
+    NoSuchPackageError,
+    PackageDownloadError,
+)
 from click import ClickException
 
-from ops.package import bytecode
+from ops.package import ballast, bytecode
 
 HERE = Path(__file__).parent
 PACKAGES = HERE.parent.parent / "build" / "packages"
@@ -76,8 +81,8 @@ class Packager(LambdaDeploymentPackager):
         """Named after all that decides what is in it: our files, what they require, and how it is made."""
         content = hashlib.sha256(f"{platform.python_version()} {self._architecture}".encode())
         project = Path(project_dir)
-        made_by = [(HERE / name, name) for name in ("packager.py", "bytecode.py")]
-        required = [(project / name, name) for name in ("requirements.txt", "constraints.txt")]
+        made_by = [(HERE / name, name) for name in ("packager.py", "bytecode.py", "ballast.py")]
+        required = [(project / "requirements.txt", "requirements"), (_constraints(project), "constraints")]
         for source, name in [*made_by, *required, *self._own_files(project)]:
             if source.exists():
                 data = source.read_bytes()
@@ -102,23 +107,34 @@ class Packager(LambdaDeploymentPackager):
         wanted = _requirements(project / "requirements.txt")
         if not wanted:
             return
-        pinned = project / "constraints.txt"
+        pinned = _constraints(project)
         with tempfile.TemporaryDirectory(prefix="waybill-requirements-") as directory:
             listed = Path(directory, "requirements.txt")
-            lines = [f'-c "{pinned}"', *wanted] if pinned.exists() else wanted
+            lines = [f'-c "{pinned}"', *wanted]
             listed.write_text("\n".join(lines) + "\n")
             abi = self._RUNTIME_TO_ABI[python_version]
+            self._ui.write(f"Downloading requirements for {python_version}, half a minute or so.\n")
             try:
                 self._dependency_builder.build_site_packages(abi, str(listed), str(root))
             except MissingDependencyError as error:
                 missing = ", ".join(sorted(package.identifier for package in error.missing))
                 raise PackageError(f"no wheel for {python_version} on Lambda: {missing}") from None
+            except (NoSuchPackageError, PackageDownloadError) as error:
+                why = str(error).strip().splitlines() or [type(error).__name__]
+                raise PackageError(f"pip cannot download the requirements: {why[-1]}") from None
+        ballast.remove(root)
 
 
 def _directory(project: Path) -> Path:
     """Where Chalice would keep it, when this checkout may not be written to."""
     here = next(directory for directory in PACKAGES.parents if directory.exists())
     return PACKAGES if os.access(here, os.W_OK) else project / ".chalice" / "deployments"
+
+
+def _constraints(project: Path) -> Path:
+    """The project's own, or else this checkout's, of which it is a copy."""
+    own = project.absolute() / "constraints.txt"
+    return own if own.exists() else HERE.parent.parent / "constraints.txt"
 
 
 def _forget_unused(packages: Path) -> None:

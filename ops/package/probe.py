@@ -2,8 +2,9 @@
 
     python -I -S probe.py ROOT presign|consume|everything [HANDLER …]
 
-Prints one line of JSON, `{"cpu": seconds}`. Whatever goes wrong is an exception: a module that is not there, a source that is compiled because its byte code is missing
-or for another version, a file that is opened for writing, a call to AWS.
+Prints one line of JSON, `{"cpu": seconds}`. Whatever goes wrong is an exception: a module that is not there, a
+source that is compiled because its byte code is missing or for another version, a file that is opened for
+writing, a connection to anything.
 """
 
 import importlib

@@ -2,8 +2,8 @@
 
     python -I -S probe.py ROOT presign|consume|everything [HANDLER …]
 
-Prints one line of JSON, `{"cpu": seconds}`. Whatever goes wrong is an exception: a module that is not there, a
-source that is compiled because its byte code is missing or for another version, a file that is opened for
+Prints one line of JSON, `{"cpu": seconds}`. Whatever goes wrong is an exception: a module that is not there,
+a source that is compiled because its byte code is missing or for another version, a file that is opened for
 writing, a connection to anything.
 """
 
@@ -17,6 +17,8 @@ import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+
+SERVICES = ("dynamodb", "s3", "sns", "sqs", "stepfunctions")
 
 
 class NotAllowed(Exception):
@@ -35,6 +37,8 @@ def watch(root: str) -> None:
             flags = arguments[2] or 0
             if flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT):
                 raise NotAllowed(f"{arguments[0]} is opened for writing")
+        if event == "os.mkdir" and str(arguments[0]).startswith(root):
+            raise NotAllowed(f"{arguments[0]} is made")
         if event in ("socket.connect", "socket.getaddrinfo"):
             raise NotAllowed(f"a connection is made: {arguments[-1]}")
 
@@ -73,7 +77,7 @@ def consume(_root: Path) -> None:
     """To where the first message can be worked on: boto3 is there, and every client that work may need."""
     importlib.import_module("app")
     clients = importlib.import_module("chalicelib.clients")
-    for service in ("s3", "dynamodb", "sqs", "sns", "stepfunctions"):
+    for service in SERVICES:
         getattr(clients, service)()
 
 

@@ -115,6 +115,15 @@ def test_the_same_content_gives_the_same_bytes(project: Path, packages: Path, tm
     assert second.name == first.name
     assert second.read_bytes() == bytes_of_first
     assert str(tmp_path).encode() not in bytes_of_first
+    assert {entry.date_time for entry in zipfile.ZipFile(second).infolist()} == {(1980, 1, 1, 0, 0, 0)}
+
+
+def test_whoever_is_asked_to_run_it_may_read_it(project: Path) -> None:
+    (project / "chalicelib" / "work.py").chmod(0o600)
+
+    modes = {entry.external_attr >> 16 & 0o777 for entry in zipfile.ZipFile(pack(project)).infolist()}
+
+    assert modes == {0o644}
 
 
 def test_a_package_is_made_once_for_all_who_want_it(project: Path, tmp_path: Path) -> None:

@@ -191,9 +191,7 @@ def test_what_pip_cannot_download_is_said_in_one_line(project: Path, monkeypatch
 
     monkeypatch.setattr(Index, "build_site_packages", fail)
 
-    with pytest.raises(
-        PackageError, match=r"requirements: Cannot install helper==9\.9 .* conflict\.$"
-    ):
+    with pytest.raises(PackageError, match=r"requirements: Cannot install helper==9\.9 .* conflict\.$"):
         pack(project)
 
 

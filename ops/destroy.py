@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from chalicelib.settings import MIN_SECRET_BYTES
-from ops import deployed
+from ops import deployed, finish
 from ops.cloudformation import Stack, StackFailed
-from ops.deploy import chalice, checks, finish, kept, target
+from ops.deploy import chalice, checks, kept, target
 from ops.deploy.config import SECRET, StageConfig
 from ops.deploy.refusal import Failed, Refused
 from ops.deploy.target import Target

@@ -114,7 +114,9 @@ class Removal:
 
     def functions(self) -> None:
         """Chalice goes by its notes, which may be on another machine: so they are completed first."""
-        notes = deployed.complete(self._target.project, self._target.stage, self._target.client)
+        notes = deployed.complete(
+            self._target.project, self._target.stage, self._target.client, to_delete=True
+        )
         if not notes:
             self._line("were gone already")
             return

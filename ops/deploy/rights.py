@@ -60,7 +60,13 @@ def policy(partition: str, region: str, account: str, stage: str) -> dict[str, A
             _allow("KeepFunctions", ["lambda:*"], functions),
             _allow(
                 "KeepTheirTriggers",
-                ["events:PutRule", "events:DeleteRule", "events:PutTargets", "events:RemoveTargets"],
+                [
+                    "events:DescribeRule",
+                    "events:PutRule",
+                    "events:DeleteRule",
+                    "events:PutTargets",
+                    "events:RemoveTargets",
+                ],
                 [arn("events", f"rule/{name}-*")],
             ),
             # The id of an API is known only once it is there.

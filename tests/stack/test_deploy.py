@@ -252,6 +252,10 @@ def test_data_outlives_the_stage_until_it_is_to_be_deleted(
     job = {"owner": {"S": "alice"}, "jobId": {"S": "x"}}
     tables.put_item(TableName=table, Item=job)
 
+    with deployer.may_not("lambda:DeleteFunction", "*-on_scan"):
+        code, said = deployer.destroy()
+        assert code == 1, said
+    assert 0 < len(deployer.functions) < len(GRANTS)
     code, said = deployer.destroy()
 
     assert code == 0, said

@@ -15,6 +15,7 @@ from ops.embedded_aws import HOST, environment
 from ops.embedded_aws.access import (
     ask_for_leave_to_tag,
     authorize_batches_as_single_calls,
+    name_functions_and_rules,
     name_the_role_of_a_session,
     refuse_headers_that_were_not_signed,
 )
@@ -25,6 +26,7 @@ from ops.embedded_aws.functions import (
     make_functions_active_at_once,
     name_errors_of_functions,
     queue_asynchronous_events,
+    tell_functions_their_handler,
 )
 from ops.embedded_aws.guardduty import take_malware_protection_plans
 from ops.embedded_aws.large_objects import (
@@ -74,6 +76,7 @@ async def serve(bind: str, faults: float, seed: int) -> None:
     make_functions_active_at_once()
     serve_rest_api_definitions()
     authorize_batches_as_single_calls()
+    name_functions_and_rules()
     ask_for_leave_to_tag()
     name_the_role_of_a_session()
     refuse_headers_that_were_not_signed()
@@ -82,6 +85,7 @@ async def serve(bind: str, faults: float, seed: int) -> None:
     keep_conditions_of_copies()
     queue_asynchronous_events()
     name_errors_of_functions()
+    tell_functions_their_handler()
     read_large_objects_by_the_piece()
     complete_large_uploads_beside_other_requests()
     requests = Requests(Faults(app, faults, seed) if faults else app)

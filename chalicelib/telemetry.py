@@ -3,6 +3,9 @@
 What identifies a person or opens a door stays out of them: no token, no signed URL, no file name or content;
 owners appear as a short hash that still tells two of them apart.
 
+What a piece of work is about (its invocation, its job, its owner) is said once, where it begins, and every
+line that is written within carries it: `with about(jobId=…): …`.
+
 Not by way of `logging`: Chalice and Lambda hang handlers there, each of which would print the line again.
 """
 
@@ -11,17 +14,59 @@ import json
 import logging
 import sys
 import traceback
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
+from typing import ParamSpec, TypeVar
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 _PACKAGE = str(Path(__file__).parent)
 
+_known: ContextVar[dict[str, object] | None] = ContextVar("known", default=None)
+
+
+@contextmanager
+def about(**fields: object) -> Iterator[None]:
+    """Have every line that is written within carry these fields, and those that are known here already."""
+    before = _known.set((_known.get() or {}) | fields)
+    try:
+        yield
+    finally:
+        _known.reset(before)
+
+
+def note(**fields: object) -> None:
+    """More that the rest of the work at hand is about; forgotten with the innermost `about`."""
+    known = _known.get()
+    if known is not None:
+        known.update(fields)
+
+
+def noted() -> Mapping[str, object]:
+    """What the lines that are written here carry."""
+    return _known.get() or {}
+
+
+def carried(work: Callable[P, T]) -> Callable[P, T]:
+    """The same work for other threads: their lines then carry what is known in this one."""
+    known = dict(noted())
+
+    def knowing(*args: P.args, **kwargs: P.kwargs) -> T:
+        with about(**known):
+            return work(*args, **kwargs)
+
+    return knowing
+
 
 def log(event: str, *, level: int = logging.INFO, **fields: object) -> None:
-    """Write `{"level", "event", **fields}`; fields that are None are left out."""
-    line = {"level": logging.getLevelName(level).lower(), "event": event}
-    known = {name: value for name, value in fields.items() if value is not None}
+    """Write `{"level", "event", **noted(), **fields}`; fields that are None are left out."""
+    line = {"level": logging.getLevelName(level).lower(), "event": event, **noted(), **fields}
+    known = {name: value for name, value in line.items() if value is not None}
     # All ASCII: half a surrogate pair would not go out, and a line separator would make two lines of one.
-    text = json.dumps(line | known, default=str)
+    text = json.dumps(known, default=str)
     sys.stdout.write(text + "\n")  # in one piece, as threads write side by side
     sys.stdout.flush()
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from chalicelib import clients, keys, quotas, sigv4, sigv4_post
+from chalicelib import clients, keys, metrics, quotas, sigv4, sigv4_post, telemetry
 from chalicelib.declared import SINGLE_LIMIT, Declared
 from chalicelib.errors import BadRequest
 from chalicelib.settings import Settings
@@ -86,6 +86,7 @@ def new_key(settings: Settings, owner: str, declared: Declared) -> tuple[str, st
     """
     quotas.admit(settings, owner, declared.size)
     job_id = keys.new_job_id()
+    telemetry.note(jobId=job_id, **{metrics.UPLOADS_SIGNED.name: 1})
     return job_id, keys.upload_key(settings, owner, job_id, keys.safe_filename(declared.filename))
 
 

@@ -1,0 +1,98 @@
+"""Metrics, as fields of a line of the log: CloudWatch reads them out of it.
+
+The format is the embedded metric format (Amazon CloudWatch User Guide, "Specification: Embedded metric
+format"): a line with a member `_aws`, which names those members of the line that are metrics, and those that
+are their dimensions. Nothing is called, nobody waits, and the line is there for a query as well.
+
+Every set of dimension values is a metric of its own, and is paid for. So each dimension is a word of a short
+list; owners and jobs are fields of the line beside them.
+"""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from chalicelib.errors import WaybillError
+from chalicelib.telemetry import noted
+
+NAMESPACE = "Waybill"
+
+STAGE = ("Stage",)
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    name: str
+    unit: str
+    """As PutMetricData calls it."""
+    dimensions: tuple[tuple[str, ...], ...] = (STAGE,)
+    """The sets under which it can be looked up."""
+
+
+FILES_ENDED = Metric("FilesEnded", "Count", (("Stage", "Status"), ("Stage", "Status", "Family")))
+FILES_FAILED = Metric("FilesFailed", "Count")
+"""0 or 1 for each that has ended: the sum is how many have FAILED, and the average their share."""
+BYTES = Metric("Bytes", "Bytes")
+UPLOAD_TO_END = Metric("UploadToEnd", "Milliseconds", (STAGE, ("Stage", "Family")))
+FAILED_ATTEMPTS = Metric("FailedAttempts", "Count")
+"""Tries at a job, or at a step of heavy work, that came to nothing; most are followed by another one."""
+UNEXPECTED_ERRORS = Metric("UnexpectedErrors", "Count", (("Stage", "Function"),))
+"""What nobody has foreseen, in functions whose `Errors` also count what comes again as it should."""
+WEBHOOK_DELIVERIES = Metric("WebhookDeliveries", "Count", (("Stage", "Outcome"),))
+"""Attempts by what became of the delivery: `OUTCOMES`."""
+SWEEP_FINDS = Metric("SweepFinds", "Count")
+"""What the sweep had to push on; 0 is told as well, so that silence means that no sweep has run."""
+UPLOADS_SIGNED = Metric("UploadsSigned", "Count")
+"""One for each upload that a URL was given for, however many parts it has."""
+
+ALL = (
+    *(FILES_ENDED, FILES_FAILED, BYTES, UPLOAD_TO_END, FAILED_ATTEMPTS, UNEXPECTED_ERRORS),
+    *(WEBHOOK_DELIVERIES, SWEEP_FINDS, UPLOADS_SIGNED),
+)
+
+DELIVERED, RETRIED, DEAD, DISABLED = OUTCOMES = ("delivered", "retried", "dead", "disabled")
+
+UNKNOWN = "unknown"
+"""The family of a file that was never looked at: it was empty, say, or gone."""
+
+
+def measured(stage: str, values: Mapping[Metric, float], **dimensions: str) -> dict[str, Any]:
+    """The fields that make a line of the log tell these values.
+
+    Args:
+        dimensions: a value for each that the metrics have, beside `Stage`.
+    """
+    alike: dict[tuple[tuple[str, ...], ...], list[Metric]] = {}
+    for metric in values:
+        alike.setdefault(metric.dimensions, []).append(metric)
+    told = [
+        {
+            "Namespace": NAMESPACE,
+            "Dimensions": sets,
+            "Metrics": [{"Name": metric.name, "Unit": metric.unit} for metric in metrics],
+        }
+        for sets, metrics in alike.items()
+    ]
+    return {
+        "_aws": {"Timestamp": int(time.time() * 1000), "CloudWatchMetrics": told},
+        "Stage": stage,
+        **dimensions,
+        **{metric.name: value for metric, value in values.items()},
+    }
+
+
+def unexpected(stage: str) -> dict[str, Any]:
+    """The fields of a line that tells of an error which nobody has foreseen."""
+    return measured(stage, {UNEXPECTED_ERRORS: 1}, Function=_function())
+
+
+def failed_attempt(stage: str, error: Exception) -> dict[str, Any]:
+    """The fields of a line that tells of a try which came to nothing."""
+    foreseen = isinstance(error, WaybillError)
+    values = {FAILED_ATTEMPTS: 1} if foreseen else {FAILED_ATTEMPTS: 1, UNEXPECTED_ERRORS: 1}
+    return measured(stage, values, Function=_function())
+
+
+def _function() -> str:
+    return str(noted().get("function") or UNKNOWN)

@@ -19,7 +19,7 @@ import botocore.session
 from botocore.config import Config
 from botocore.exceptions import ClientError, WaiterError
 
-from ops import ports, snapshot, state
+from ops import ports, snapshot, state, template
 from ops.children import Child, signals_held
 from ops.embedded_aws import HOST
 from ops.state import CHECKOUT, StackError
@@ -209,14 +209,14 @@ class LocalStack:
         chosen = snapshot.parameters(self._checkout, self._variables)
         request = {
             "StackName": STACK_NAME,
-            "TemplateBody": (self._checkout / "infra" / "template.yaml").read_text(),
+            "TemplateBody": template.body(template.of(self._checkout)),
             "Parameters": [
                 {"ParameterKey": "Stage", "ParameterValue": STAGE},
                 {"ParameterKey": "RequireTls", "ParameterValue": "false"},
                 {"ParameterKey": "Worker", "ParameterValue": "lambda"},
                 *({"ParameterKey": name, "ParameterValue": value} for name, value in chosen.items()),
             ],
-            "Capabilities": ["CAPABILITY_NAMED_IAM"],
+            "Capabilities": ["CAPABILITY_NAMED_IAM", "CAPABILITY_AUTO_EXPAND"],
         }
         try:
             done = _request_stack(cloudformation, request)

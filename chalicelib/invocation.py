@@ -1,14 +1,20 @@
-"""One invocation of a function, as its log tells of it: whose line each is, and under which id; and of a
-request to the API a line of its own."""
+"""One invocation of a function, as its log tells of it: whose line each is, and under which id.
 
-import os
+A request that is refused, fails or takes long leaves a line of its own. One that goes well does not, as that would
+cost a quarter of what signing an upload does: those are counted, and who wants each of them has API Gateway
+keep an access log.
+"""
+
 import time
 from collections.abc import Callable
 from typing import Any
 
 from chalice.app import Request, Response
 
-from chalicelib import metrics, settings, telemetry
+from chalicelib import telemetry
+
+SLOW = 1.0
+"""Seconds after which an answer is worth a line."""
 
 
 def told(event: Any, answer: Callable[[Any], Any]) -> Any:
@@ -17,35 +23,32 @@ def told(event: Any, answer: Callable[[Any], Any]) -> Any:
         return _request_told(event, answer)
     if event is None:  # no request, where one was to be: Chalice has the answer
         return answer(event)
-    with telemetry.about(**_invocation(event.context)):
+    context = event.context
+    with telemetry.about(function=_name(context), requestId=_id(context)):
         return answer(event)
 
 
 def _request_told(request: Request, answer: Callable[[Any], Any]) -> Response:
-    """Chalice sets no access log up at API Gateway: this line is all there is of a request that went well."""
     begun = time.perf_counter()
-    gateway_id = request.context.get("requestId")
-    with telemetry.about(**_invocation(request.lambda_context), apiRequestId=gateway_id):
+    context, gateway_id = request.lambda_context, request.context.get("requestId")
+    with telemetry.about(function=_name(context), requestId=_id(context), apiRequestId=gateway_id):
         response: Response = answer(request)
-        signed = metrics.UPLOADS_SIGNED.name in telemetry.noted()
-        measured = metrics.measured(settings.get().stage, {metrics.UPLOADS_SIGNED: 1}) if signed else {}
-        telemetry.log(
-            "request",
-            method=request.method,
-            route=request.path,  # the pattern: a path itself may have a file's name in it
-            status=response.status_code,
-            ms=round((time.perf_counter() - begun) * 1000, 2),
-            **measured,
-        )
+        seconds = time.perf_counter() - begun
+        if response.status_code >= 400 or seconds >= SLOW:
+            telemetry.log(
+                "request",
+                method=request.method,
+                route=request.path,  # the pattern: a path itself may have a file's name in it
+                status=response.status_code,
+                ms=round(seconds * 1000, 1),
+            )
     return response
 
 
-def _invocation(context: Any) -> dict[str, Any]:
-    """`context` is Lambda's. The environment has an id of X-Ray's, whether or not it traces this invocation
-    (Lambda Developer Guide, "Defined runtime environment variables")."""
-    trace = os.environ.get("_X_AMZN_TRACE_ID", "")
-    return {
-        "function": getattr(context, "function_name", None),
-        "requestId": getattr(context, "aws_request_id", None),
-        "traceId": trace if "Sampled=1" in trace else None,
-    }
+def _name(context: Any) -> str | None:
+    """Of the function, as Lambda's context has it."""
+    return getattr(context, "function_name", None)
+
+
+def _id(context: Any) -> str | None:
+    return getattr(context, "aws_request_id", None)

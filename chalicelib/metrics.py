@@ -8,9 +8,12 @@ Every set of dimension values is a metric of its own, and is paid for. So each d
 list; owners and jobs are fields of the line beside them.
 """
 
+import json
+import math
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from chalicelib.errors import WaybillError
@@ -21,8 +24,10 @@ NAMESPACE = "Waybill"
 STAGE = ("Stage",)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Metric:
+    """One that this module names: the same one is the same object."""
+
     name: str
     unit: str
     """As PutMetricData calls it."""
@@ -63,23 +68,53 @@ def measured(stage: str, values: Mapping[Metric, float], **dimensions: str) -> d
     Args:
         dimensions: a value for each that the metrics have, beside `Stage`.
     """
-    alike: dict[tuple[tuple[str, ...], ...], list[Metric]] = {}
-    for metric in values:
-        alike.setdefault(metric.dimensions, []).append(metric)
-    told = [
-        {
-            "Namespace": NAMESPACE,
-            "Dimensions": sets,
-            "Metrics": [{"Name": metric.name, "Unit": metric.unit} for metric in metrics],
-        }
-        for sets, metrics in alike.items()
-    ]
-    return {
-        "_aws": {"Timestamp": int(time.time() * 1000), "CloudWatchMetrics": told},
+    fields: dict[str, Any] = {
+        "_aws": f'{{"Timestamp": {int(time.time() * 1000)}, "CloudWatchMetrics": {_directives(*values)}}}',
         "Stage": stage,
         **dimensions,
-        **{metric.name: value for metric, value in values.items()},
     }
+    for metric, value in values.items():
+        fields[metric.name] = value
+    return fields
+
+
+class Tally:
+    """Counts what happens too often, and too quickly, for a line each: it is told once a second at most.
+
+    What is counted in the last second before its process ends for good is never told.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._number = 0
+        self._told_at = -math.inf
+
+    def add(self) -> int:
+        """One more; how many there are to tell of now, and 0 while it is too early."""
+        self._number += 1
+        now = self._clock()
+        if now - self._told_at < 1.0:
+            return 0
+        number, self._number, self._told_at = self._number, 0, now
+        return number
+
+
+@cache
+def _directives(*metrics: Metric) -> str:
+    """Which members of a line are metrics, as JSON: the same ones are told together again and again."""
+    alike: dict[tuple[tuple[str, ...], ...], list[Metric]] = {}
+    for metric in metrics:
+        alike.setdefault(metric.dimensions, []).append(metric)
+    return json.dumps(
+        [
+            {
+                "Namespace": NAMESPACE,
+                "Dimensions": sets,
+                "Metrics": [{"Name": metric.name, "Unit": metric.unit} for metric in together],
+            }
+            for sets, together in alike.items()
+        ]
+    )
 
 
 def unexpected(stage: str) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from tests.stack.quiet import function_logs
 from tests.stack.user import User, eventually
 from tests.unit.emf import data
 
-WAY = ("", "-on_upload", "-consume")
+WAY = ("on_upload", "consume")
 """The functions that tell of every job."""
 
 
@@ -27,7 +27,7 @@ def test_a_job_is_followed_by_its_id_through_every_function(stack: LocalStack) -
     signed = user.upload(b'{"id": "order-1"}', filename="order.json")
     job_id = signed["jobId"]
     assert user.ended(job_id)["status"] == "COMPLETED"
-    functions = {f"waybill-{STAGE}{name}" for name in WAY}
+    functions = {f"waybill-{STAGE}-{name}" for name in WAY}
 
     def told() -> dict[str, list[Any]] | None:
         found = lines_of(function_logs(stack), job_id)
@@ -40,7 +40,6 @@ def test_a_job_is_followed_by_its_id_through_every_function(stack: LocalStack) -
             assert line["function"] == function
             assert line["requestId"]
             assert len(line["owner"]) == 12
-    assert all(line["apiRequestId"] for line in found[f"waybill-{STAGE}"])
     ends = [line for lines in found.values() for line in lines if line["event"] == "job.ended"]
     (end,) = ends
     counted = {(one.name, *one.dimensions.values()): one.value for one in data([json.dumps(end)])}

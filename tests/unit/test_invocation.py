@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from chalice.app import Request, Response
 
-from chalicelib import invocation, metrics, telemetry
+from chalicelib import invocation, telemetry
 from chalicelib.batch import BatchIncomplete
 from chalicelib.settings import Settings
 from tests.unit.conftest import ACCOUNT, make_resources
@@ -45,9 +45,7 @@ def test_every_line_says_whose_it_is(
 
     out = capsys.readouterr().out.splitlines()
 
-    lines = [json.loads(line) for line in out]
-    assert lines
-    for line in lines:
+    for line in map(json.loads, out):
         assert (line["function"], line["requestId"]) == ("waybill-test", "invocation-1")
         if line["event"].startswith(OF_JOBS) and not line.get("eventId", "").startswith("test-"):
             assert len(line["jobId"]) == 36
@@ -103,10 +101,10 @@ class TestRequest:
 
         return make
 
-    def test_it_leaves_one_line_with_its_pattern_status_and_time(
+    def test_one_that_is_refused_leaves_a_line_with_its_pattern_status_and_time(
         self, request_of: Any, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        invocation.told(request_of(), lambda _: Response("", status_code=302))
+        invocation.told(request_of(), lambda _: Response("", status_code=404))
 
         line = json.loads(capsys.readouterr().out)
         assert line.pop("ms") >= 0
@@ -118,36 +116,22 @@ class TestRequest:
             "apiRequestId": "gateway-1",
             "method": "GET",
             "route": "/jobs/{job_id}/files/{name}",
-            "status": 302,
+            "status": 404,
         }
 
-    def test_an_upload_that_was_signed_is_counted(
-        self, request_of: Any, capsys: pytest.CaptureFixture[str]
-    ) -> None:
-        def sign(_: Request) -> Response:
-            telemetry.note(**{metrics.UPLOADS_SIGNED.name: 1})
-            telemetry.log("something else on the way")
-            return Response("")
-
-        invocation.told(request_of(), sign)
-
-        (one,) = data(capsys.readouterr().out.splitlines())
-        assert (one.name, one.value) == ("UploadsSigned", 1)
-
-    @pytest.mark.parametrize("sampled", [True, False])
-    def test_what_x_ray_traces_has_its_id(
+    @pytest.mark.parametrize("slow", [True, False])
+    def test_one_that_goes_well_leaves_a_line_if_it_takes_long(
         self,
         request_of: Any,
         capsys: pytest.CaptureFixture[str],
         monkeypatch: pytest.MonkeyPatch,
-        sampled: bool,
+        slow: bool,
     ) -> None:
-        trace = f"Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled={int(sampled)}"
-        monkeypatch.setenv("_X_AMZN_TRACE_ID", trace)
+        monkeypatch.setattr(invocation, "SLOW", 0.0 if slow else 3600.0)
 
-        invocation.told(request_of(), lambda _: Response(""))
+        invocation.told(request_of(), lambda _: Response("", status_code=302))
 
-        assert json.loads(capsys.readouterr().out).get("traceId") == (trace if sampled else None)
+        assert len(capsys.readouterr().out.splitlines()) == int(slow)
 
 
 class TestWhatIsKnown:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from chalicelib import filetypes, metrics, sweeper, telemetry
+from chalicelib import filetypes, metrics, sweeper, telemetry, uploads
 from chalicelib.batch import BatchIncomplete
 from chalicelib.errors import Unavailable
 from chalicelib.jobs import Status
@@ -17,7 +17,7 @@ from chalicelib.metrics import Metric
 from chalicelib.processors import REGISTRY
 from chalicelib.settings import FAMILIES, Settings
 from tests.unit.emf import Datum, data
-from tests.unit.flow import Flow, Killed
+from tests.unit.flow import Clock, Flow, Killed
 from tests.unit.machine import Machine, with_machine
 
 Told = Callable[[], list[Datum]]
@@ -191,6 +191,22 @@ def test_heavy_work_is_counted_by_the_step_that_ends_it(
     ends = [one for one in told() if one.name == "FilesEnded" and "Family" in one.dimensions]
 
     assert [(one.dimensions["Status"], one.dimensions["Family"]) for one in ends] == [("COMPLETED", "other")]
+
+
+# --- What is counted before it is told ----------------------------------------------------------------------
+
+
+def test_uploads_are_told_once_a_second_and_none_is_left_out(
+    settings: Settings, told: Told, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = Clock()
+    monkeypatch.setattr(uploads, "_signed", metrics.Tally(clock))
+    for _ in range(6):
+        uploads.presign(settings, "_", {}, "https://api.example.com")
+        clock.advance(0.4)
+    uploads.presign(settings, "_", {}, "https://api.example.com")
+
+    assert values(told(), metrics.UPLOADS_SIGNED, Stage=settings.stage) == [1, 3, 3]
 
 
 # --- What fails, and what is found --------------------------------------------------------------------------

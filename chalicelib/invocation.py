@@ -1,8 +1,8 @@
 """One invocation of a function, as its log tells of it: whose line each is, and under which id.
 
-A request that is refused, fails or takes long leaves a line of its own. One that goes well does not, as that would
-cost a quarter of what signing an upload does: those are counted, and who wants each of them has API Gateway
-keep an access log.
+A request that is refused, fails or takes long leaves a line of its own. One that goes well does not, as that
+would cost a quarter of what signing an upload does: those are counted, and who wants each of them has API
+Gateway keep an access log.
 """
 
 import time

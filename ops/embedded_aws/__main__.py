@@ -15,6 +15,7 @@ from ops.embedded_aws import HOST, environment
 from ops.embedded_aws.access import (
     ask_for_leave_to_tag,
     authorize_batches_as_single_calls,
+    name_functions_and_rules,
     name_the_role_of_a_session,
     refuse_headers_that_were_not_signed,
 )
@@ -75,6 +76,7 @@ async def serve(bind: str, faults: float, seed: int) -> None:
     make_functions_active_at_once()
     serve_rest_api_definitions()
     authorize_batches_as_single_calls()
+    name_functions_and_rules()
     ask_for_leave_to_tag()
     name_the_role_of_a_session()
     refuse_headers_that_were_not_signed()

@@ -23,6 +23,7 @@ from chalicelib import (
     deletion,
     downloads,
     intake,
+    invocation,
     keys,
     ledger,
     listings,
@@ -45,6 +46,7 @@ from chalicelib.webhooks import routes as webhooks
 config = settings.get()
 
 app = Chalice(app_name="waybill")
+app.register_middleware(invocation.told)
 app.register_middleware(api.one_error_shape, "http")
 route = Routes(app)
 

@@ -14,7 +14,7 @@ from chalicelib.conditional import matches, strong_etag
 from chalicelib.errors import BadRequest, PayloadTooLarge, WaybillError
 from chalicelib.jsontext import to_json
 from chalicelib.settings import Settings
-from chalicelib.telemetry import cause, log
+from chalicelib.telemetry import cause, log, note, owner_hash
 
 CORS = CORSConfig(
     allow_origin="*",  # callers bear a token; nothing here rests on cookies
@@ -126,6 +126,7 @@ def _segments(path: str) -> list[str]:
 def checked(request: Request, body: schemas.Schema, query: schemas.Schema, max_body: int) -> Call:
     configured = settings.get()
     owner = auth.owner(configured, request.headers)
+    note(owner=owner_hash(owner))
     sent_query = dict(request.query_params or {})
     schemas.check(query, sent_query)
     sent = _json_object(request, max_body) if request.method in ("POST", "PUT", "PATCH") else {}
@@ -163,6 +164,7 @@ def _no_constant(name: str) -> None:
 def refused(request: Request, error: WaybillError) -> Response:
     if error.status >= 500:
         _log_failure(request, error)
+    note(error=error.code)
     return error_response(error)
 
 
@@ -181,7 +183,6 @@ def _log_failure(request: Request, error: Exception) -> None:
     log(
         "request.failed",
         level=logging.ERROR,
-        requestId=_request_id(request),
         route=request.path,
         error=cause(error),
         trace=traceback.format_tb(error.__traceback__),

@@ -8,12 +8,12 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache, partial
 from typing import Any
 
-from chalicelib import batch, pipeline, sandbox
+from chalicelib import batch, metrics, pipeline, sandbox
 from chalicelib.errors import RetryLater
 from chalicelib.messages import BadMessage, Message
 from chalicelib.queues import BATCH
 from chalicelib.settings import Settings
-from chalicelib.telemetry import cause, log
+from chalicelib.telemetry import carried, cause, log
 
 AT_ONCE = 1
 """Seconds: what no retry can help goes to the dead-letter queue by the short way."""
@@ -46,7 +46,7 @@ def consume(
     begin_by = time.monotonic() + max(
         LEAST, seconds_left() - MARGIN - sandbox.wall_seconds(settings.decode_seconds)
     )
-    delays = _workers().map(partial(_work_on, settings, begin_by), records)
+    delays = _workers().map(carried(partial(_work_on, settings, begin_by)), records)
     fates = list(zip(records, delays, strict=True))
     if any(delay is not None for _, delay in fates):
         batch.settle(settings.queue_url, fates)
@@ -63,7 +63,12 @@ def _work_on(settings: Settings, begin_by: float, record: Mapping[str, Any]) -> 
     except RetryLater as error:
         return _spread(error.after)
     except Exception as error:
-        log("message.failed", messageId=record["messageId"], error=cause(error))
+        log(
+            "message.failed",
+            messageId=record["messageId"],
+            error=cause(error),
+            **metrics.unexpected(settings.stage),
+        )
         return _spread(UNEXPECTED)
     return None
 

@@ -35,7 +35,7 @@ from chalicelib import keys, messages, storage
 from chalicelib.jobs import Status
 from chalicelib.ledger import open_ledger
 from chalicelib.settings import Settings
-from chalicelib.telemetry import log, owner_hash
+from chalicelib.telemetry import log
 
 CHECK_AFTER = 60
 """Seconds: longer than an HTTP request can last behind API Gateway, which is 29."""
@@ -54,4 +54,4 @@ def delete(settings: Settings, owner: str, job_id: str) -> None:
     if job.status is not Status.DELETED:
         storage.remove_open(settings, job)  # which lies elsewhere when it was dropped there by hand
     storage.remove_ended(settings, owner, job_id)
-    log("job.deleted", jobId=job_id, owner=owner_hash(owner), status=job.status)
+    log("job.deleted", status=job.status)

@@ -41,7 +41,7 @@ def hand_over(settings: Settings, ledger: Ledger, claimed: Job) -> Job:
     """
     execution = name(claimed.job_id, claimed.run)
     job = ledger.hand_over(claimed, execution, settings.workflow_seconds + MARGIN)
-    log("job.handed_over", jobId=job.job_id, run=job.run)
+    log("job.handed_over", run=job.run)
     return job
 
 

@@ -71,7 +71,7 @@ def _make(
 
 def _kept(job: Job) -> Result:
     """Nothing is made of a file that no worker of this deployment can hold."""
-    log("job.too_large_for_worker", jobId=job.job_id, size=job.size)
+    log("job.too_large_for_worker", size=job.size)
     return Result()
 
 

@@ -10,7 +10,7 @@ from chalicelib.errors import Unavailable
 from chalicelib.jobs import Job, Order, Status, Upload, timestamp
 from chalicelib.ledger import Ledger, open_ledger
 from chalicelib.settings import Settings
-from chalicelib.telemetry import cause, log, owner_hash
+from chalicelib.telemetry import about, cause, log, owner_hash
 
 
 def on_objects_created(settings: Settings, event: Mapping[str, Any]) -> None:
@@ -72,12 +72,11 @@ def upload_at(settings: Settings, key: str, etag: str, size: int, modified: date
 
 def enter(settings: Settings, ledger: Ledger, upload: Upload) -> Job:
     """Ledger first, then queue: a crash in between leaves a job for the repeated event or the sweep."""
-    job, relation = ledger.record(upload, lambda: storage.is_current(settings, upload))
-    if relation is not Order.OLDER and job.status is Status.QUEUED:
-        scans.queue(settings, job)
-    log(
-        "job.entered", jobId=job.job_id, owner=owner_hash(job.owner), run=job.run, order=relation.name.lower()
-    )
+    with about(jobId=upload.job_id, owner=owner_hash(upload.owner)):
+        job, relation = ledger.record(upload, lambda: storage.is_current(settings, upload))
+        if relation is not Order.OLDER and job.status is Status.QUEUED:
+            scans.queue(settings, job)
+        log("job.entered", run=job.run, order=relation.name.lower())
     return job
 
 

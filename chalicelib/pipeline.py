@@ -20,7 +20,18 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from chalicelib import events, executions, keys, notifications, outputs, sandbox, scans, scratch, storage
+from chalicelib import (
+    events,
+    executions,
+    keys,
+    metrics,
+    notifications,
+    outputs,
+    sandbox,
+    scans,
+    scratch,
+    storage,
+)
 from chalicelib.errors import (
     AwaitingScan,
     LeaseLost,
@@ -31,7 +42,7 @@ from chalicelib.errors import (
     Superseded,
     WaybillError,
 )
-from chalicelib.filetypes import HEAD_BYTES, OTHER, FileType, detect
+from chalicelib.filetypes import HEAD_BYTES, OTHER, FileType, detect, family_of
 from chalicelib.jobs import Ending, Job, Status
 from chalicelib.ledger import Claim, Ledger, open_ledger
 from chalicelib.messages import Message
@@ -39,7 +50,7 @@ from chalicelib.processors import REGISTRY, Caps, Result, Source
 from chalicelib.scratch import Place
 from chalicelib.settings import Settings
 from chalicelib.storage import Original
-from chalicelib.telemetry import cause, log, owner_hash
+from chalicelib.telemetry import about, cause, log, owner_hash
 
 HEAVY_FAMILIES = ("audio", "video")
 """Whatever their size: there are minutes in a small file."""
@@ -76,16 +87,21 @@ def run(settings: Settings, message: Message, begin_by: float = math.inf) -> Non
         RetryLater: another worker holds the lease, there was no room to begin, or the attempt failed and
             there are more to come.
     """
+    with about(jobId=message.job_id, owner=owner_hash(message.owner)):
+        _run(settings, message, begin_by)
+
+
+def _run(settings: Settings, message: Message, begin_by: float) -> None:
     ledger = open_ledger(settings)
     claim, job = ledger.claim(message.owner, message.job_id, message.etag)
     if job is None or claim is Claim.SUPERSEDED:
-        log("message.moot", jobId=message.job_id, claim=claim)
+        log("message.moot", claim=claim.value)
     elif claim is Claim.BUSY and executions.holds(job):
         work(settings, ledger, job, lambda: go_on(settings, ledger, job))
     elif claim is Claim.BUSY:
         raise RetryLater("Another worker is at this job.", after=_seconds_until(job.lease_until))
     elif claim is Claim.ENDED:
-        close(settings, job)
+        close_again(settings, job)
     elif claim is Claim.DELETED:
         storage.remove_ended(settings, job.owner, job.job_id)
     else:
@@ -99,7 +115,7 @@ def work(settings: Settings, ledger: Ledger, job: Job, do: Callable[[], None]) -
     except Superseded as error:
         step_aside(settings, ledger, job, error)
     except LeaseLost:
-        log("job.lease_lost", jobId=job.job_id, run=job.run)
+        log("job.lease_lost", run=job.run)
         clear_if_deleted(settings, ledger, job.owner, job.job_id)
 
 
@@ -118,14 +134,15 @@ def end(settings: Settings, ledger: Ledger, job: Job, begin_by: float) -> None:
     except (LeaseLost, Superseded):
         raise
     except NoTurn as error:
-        log("job.no_turn", jobId=job.job_id)
+        log("job.no_turn")
         ledger.release(job, tried=False)
         raise RetryLater(error.message, after=NO_TURN) from error
     except AwaitingScan:
         await_scan(settings, ledger, job)
     except Exception as error:
         reason = reason_of(error)
-        log("job.attempt_failed", jobId=job.job_id, attempt=job.attempts, error=cause(error))
+        failed = metrics.failed_attempt(settings.stage, error)
+        log("job.attempt_failed", attempt=job.attempts, error=cause(error), **failed)
         # Without the lease, the job may have ended all the same: the next look at its message will tell.
         held = ledger.release(job, reason)
         if not held or (may_pass(error) and job.attempts < settings.max_attempts):
@@ -152,14 +169,14 @@ def go_on(settings: Settings, ledger: Ledger, job: Job) -> None:
     """
     if executions.start(settings, job):
         return
-    log("job.execution_lost", jobId=job.job_id, run=job.run)
+    log("job.execution_lost", run=job.run)
     now = ledger.find(job.owner, job.job_id)
     if now is None or now.lease != job.lease or now.status.ended:
         return
     if now.verdict is None:
         finish(settings, ledger, now, lost(settings, now))
     else:
-        close(settings, ledger.finish(now, Ending.from_verdict(now.verdict)))
+        conclude(settings, ledger, now, Ending.from_verdict(now.verdict))
 
 
 def await_scan(settings: Settings, ledger: Ledger, job: Job) -> None:
@@ -168,7 +185,7 @@ def await_scan(settings: Settings, ledger: Ledger, job: Job) -> None:
     Raises:
         RetryLater: the verdict came right now, when its event found the job in this worker's hands.
     """
-    log("job.awaits_scan", jobId=job.job_id, run=job.run)
+    log("job.awaits_scan", run=job.run)
     if ledger.await_scan(job) and not scans.is_pending(settings, job):
         raise RetryLater("The file has just been scanned.", after=1)
 
@@ -179,7 +196,7 @@ def step_aside(settings: Settings, ledger: Ledger, job: Job, superseded: Superse
     Where the key carries the job's id, that upload is the next run of the job. Where it carries none, the
     upload is a job of its own, and this one ends here: nothing else would ever end it.
     """
-    log("job.superseded", jobId=job.job_id, run=job.run)
+    log("job.superseded", run=job.run)
     place = keys.parse(settings, job.source_key)
     if place is not None and place.job_id == job.job_id:
         ledger.release(job)
@@ -338,7 +355,7 @@ def finish(settings: Settings, ledger: Ledger, job: Job, outcome: Outcome, stop_
     Raises:
         LeaseLost, Superseded: the job is another worker's, or a newer upload's, by now.
     """
-    close(settings, ledger.finish(job, store(settings, job, outcome, stop_by)))
+    conclude(settings, ledger, job, store(settings, job, outcome, stop_by))
 
 
 def store(settings: Settings, job: Job, outcome: Outcome, stop_by: float = math.inf) -> Ending:
@@ -366,6 +383,43 @@ def store(settings: Settings, job: Job, outcome: Outcome, stop_by: float = math.
     )
 
 
+def conclude(settings: Settings, ledger: Ledger, job: Job, ending: Ending) -> None:
+    """The end of a job, counted where it takes place: one write of the ledger ends it, and who has written it
+    counts it at once. What comes again finds the job ended, and closes it without counting.
+
+    Raises:
+        LeaseLost: the job is another worker's, or a newer upload's, by now.
+    """
+    ended = ledger.finish(job, ending)
+    milliseconds = _milliseconds_between(ended.uploaded_at, ended.finished_at or ended.updated_at)
+    measured = metrics.measured(
+        settings.stage,
+        {
+            metrics.FILES_ENDED: 1,
+            metrics.FILES_FAILED: int(ended.status is Status.FAILED),
+            metrics.BYTES: ended.size,
+            metrics.UPLOAD_TO_END: milliseconds,
+        },
+        Status=str(ended.status),
+        Family=family_of(ended.detected_type) if ended.detected_type else metrics.UNKNOWN,
+    )
+    log(
+        "job.ended",
+        run=ended.run,
+        type=ended.detected_type,
+        attempts=ended.attempts,
+        error=ended.error["code"] if ended.error else None,
+        **measured,
+    )
+    close(settings, ended)
+
+
+def close_again(settings: Settings, ended: Job) -> None:
+    """For what comes again of a job that has ended: its message, its step, the sweep."""
+    close(settings, ended)
+    log("job.closed_again", run=ended.run)
+
+
 def close(settings: Settings, ended: Job) -> None:
     """Announce an ended job and delete its open object. Both are as good the second time."""
     notifications.publish(settings, ended)
@@ -373,18 +427,6 @@ def close(settings: Settings, ended: Job) -> None:
         if ended.run > 1 and ended.status is not Status.FAILED:
             storage.remove_retried(settings, ended)
         storage.remove_open(settings, ended)
-    log(
-        "job.ended",
-        jobId=ended.job_id,
-        owner=owner_hash(ended.owner),
-        run=ended.run,
-        status=ended.status,
-        type=ended.detected_type,
-        size=ended.size,
-        attempts=ended.attempts,
-        error=ended.error["code"] if ended.error else None,
-        seconds=_seconds_between(ended.uploaded_at, ended.finished_at or ended.updated_at),
-    )
 
 
 def _final_prefix(settings: Settings, status: Status) -> str:
@@ -410,5 +452,7 @@ def _seconds_until(epoch_seconds: int) -> int:
     return max(1, epoch_seconds - int(time.time()) + 1)
 
 
-def _seconds_between(earlier: str, later: str) -> float:
-    return round((datetime.fromisoformat(later) - datetime.fromisoformat(earlier)).total_seconds(), 3)
+def _milliseconds_between(earlier: str, later: str) -> int:
+    """Of two clocks, which may differ."""
+    between = datetime.fromisoformat(later) - datetime.fromisoformat(earlier)
+    return max(0, round(between.total_seconds() * 1000))

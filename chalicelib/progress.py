@@ -58,4 +58,4 @@ class Progress:
         except LeaseLost:
             raise
         except Exception as error:
-            log("job.progress_untold", jobId=job.job_id, error=cause(error))
+            log("job.progress_untold", error=cause(error))

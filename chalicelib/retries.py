@@ -27,7 +27,7 @@ from chalicelib.errors import Conflict
 from chalicelib.jobs import Job, Status, Upload, timestamp
 from chalicelib.ledger import Ledger, open_ledger
 from chalicelib.settings import Settings
-from chalicelib.telemetry import log, owner_hash
+from chalicelib.telemetry import log
 
 
 def retry(settings: Settings, owner: str, job_id: str) -> Job:
@@ -45,7 +45,7 @@ def retry(settings: Settings, owner: str, job_id: str) -> Job:
     job = ledger.reopen(failed, upload) or _opened_meanwhile(settings, ledger, upload)
     if job.status is Status.QUEUED:
         scans.queue(settings, job)
-    log("job.retried", jobId=job_id, owner=owner_hash(owner), run=job.run)
+    log("job.retried", run=job.run)
     return job
 
 

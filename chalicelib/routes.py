@@ -10,7 +10,7 @@ from typing import Any, TypedDict, Unpack
 
 from chalice.app import Chalice, Request, Response
 
-from chalicelib import api, schemas
+from chalicelib import api, keys, schemas, telemetry
 from chalicelib.errors import MethodNotAllowed, WaybillError
 from chalicelib.openapi import Contract
 
@@ -96,6 +96,8 @@ class Routes:
             @functools.wraps(view)
             def respond(**path: str) -> Response:
                 request = api.current(self._app)
+                if keys.is_job_id(path.get("job_id", "")):
+                    telemetry.note(jobId=path["job_id"])
                 try:
                     made = view(api.checked(request, body, query, max_body), **path)
                 except WaybillError as error:

@@ -277,6 +277,11 @@ class Settings:
         return self.malware_scan != "none"
 
     @property
+    def stage(self) -> str:
+        """What tells this deployment from others in metrics; infra/template.yaml names the table after it."""
+        return self.jobs_table.removeprefix("waybill-").removesuffix("-jobs")
+
+    @property
     def queue_name(self) -> str:
         return self.queue_url.rsplit("/", 1)[-1]
 

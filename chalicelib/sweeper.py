@@ -23,14 +23,17 @@ from datetime import datetime
 from functools import partial
 from typing import Any
 
-from chalicelib import clients, executions, intake, keys, messages, pipeline, scans, storage
+from chalicelib import clients, executions, intake, keys, messages, metrics, pipeline, scans, storage
 from chalicelib.jobs import Job, Order, Status, Upload, order
 from chalicelib.ledger import Ledger, open_ledger
 from chalicelib.settings import Settings
-from chalicelib.telemetry import cause, log
+from chalicelib.telemetry import about, carried, cause, log, owner_hash
 
 SIDE_BY_SIDE = 8
 MARGIN = 10.0  # seconds kept back for the page of objects at hand
+
+FINDS = ("entered", "queued_again", "opened_again", "closed", "deleted", "failed")
+"""What would not have gone on by itself."""
 
 
 def sweep(settings: Settings, seconds_left: Callable[[], float] = lambda: float("inf")) -> Counter[str]:
@@ -48,8 +51,9 @@ def sweep(settings: Settings, seconds_left: Callable[[], float] = lambda: float(
             if seconds_left() < MARGIN:
                 counts["out_of_time"] += 1
                 break
-            counts.update(pool.map(partial(_push_on, settings, ledger), page))
-    log("sweep.done", **counts)
+            counts.update(pool.map(carried(partial(_push_on, settings, ledger)), page))
+    found = sum(counts[state] for state in FINDS)
+    log("sweep.done", **counts, **metrics.measured(settings.stage, {metrics.SWEEP_FINDS: found}))
     return counts
 
 
@@ -70,24 +74,29 @@ def _push_on(settings: Settings, ledger: Ledger, listed: Mapping[str, Any]) -> s
         upload = upload_of(settings, listed)
         if upload is None:
             return "no_work"
-        if time.time() - listed["LastModified"].timestamp() < settings.sweep_after_seconds:
-            return "recent"
-        job = ledger.find(upload.owner, upload.job_id)
-        if job is None or order(job, upload) is Order.NEWER:
-            if not storage.is_current(settings, upload):
-                return "replaced"
-            intake.enter(settings, ledger, upload)
-            return "entered"
-        if job.status is Status.DELETED:
-            storage.remove(settings, upload.key, upload.etag)
-            storage.remove_ended(settings, job.owner, job.job_id)
-            return "deleted"
-        if job.status.ended:
-            return _push_on_ended(settings, ledger, job, upload)
-        return _push_on_open(settings, ledger, job)
+        with about(jobId=upload.job_id, owner=owner_hash(upload.owner)):
+            return _push_on_upload(settings, ledger, listed, upload)
     except Exception as error:
         log("sweep.failed", jobId=_job_id_of(settings, listed["Key"]), error=cause(error))
         return "failed"
+
+
+def _push_on_upload(settings: Settings, ledger: Ledger, listed: Mapping[str, Any], upload: Upload) -> str:
+    if time.time() - listed["LastModified"].timestamp() < settings.sweep_after_seconds:
+        return "recent"
+    job = ledger.find(upload.owner, upload.job_id)
+    if job is None or order(job, upload) is Order.NEWER:
+        if not storage.is_current(settings, upload):
+            return "replaced"
+        intake.enter(settings, ledger, upload)
+        return "entered"
+    if job.status is Status.DELETED:
+        storage.remove(settings, upload.key, upload.etag)
+        storage.remove_ended(settings, job.owner, job.job_id)
+        return "deleted"
+    if job.status.ended:
+        return _push_on_ended(settings, ledger, job, upload)
+    return _push_on_open(settings, ledger, job)
 
 
 def _push_on_open(settings: Settings, ledger: Ledger, job: Job) -> str:
@@ -106,7 +115,7 @@ def _push_on_open(settings: Settings, ledger: Ledger, job: Job) -> str:
 
 def _push_on_ended(settings: Settings, ledger: Ledger, job: Job, upload: Upload) -> str:
     if job.moved and upload.uploaded_at <= (job.finished_at or job.updated_at):
-        pipeline.close(settings, job)
+        pipeline.close_again(settings, job)
         return "closed"
     if reopened := ledger.reopen(job, upload):
         scans.queue(settings, reopened)

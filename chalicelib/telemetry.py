@@ -3,6 +3,9 @@
 What identifies a person or opens a door stays out of them: no token, no signed URL, no file name or content;
 owners appear as a short hash that still tells two of them apart.
 
+What a piece of work is about (its invocation, its job, its owner) is said once, where it begins, and every
+line that is written within carries it: `with about(jobId=…): …`.
+
 Not by way of `logging`: Chalice and Lambda hang handlers there, each of which would print the line again.
 """
 
@@ -11,19 +14,81 @@ import json
 import logging
 import sys
 import traceback
+from collections.abc import Callable, Mapping
+from contextvars import ContextVar
+from functools import lru_cache
 from pathlib import Path
+from typing import ParamSpec, TypeVar
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 _PACKAGE = str(Path(__file__).parent)
 
+_LEVELS = {
+    level: logging.getLevelName(level).lower() for level in (logging.INFO, logging.WARNING, logging.ERROR)
+}
+_encode = json.JSONEncoder(default=str).encode
+
+_known: ContextVar[dict[str, object] | None] = ContextVar("known", default=None)
+
+
+class about:
+    """Have every line that is written within carry these fields, and those that are known here already.
+
+    Not by `contextlib`, which costs as much as the line: this is around every request.
+    """
+
+    __slots__ = ("_before", "_fields")
+
+    def __init__(self, **fields: object) -> None:
+        self._fields = fields
+
+    def __enter__(self) -> None:
+        known = _known.get()
+        self._before = _known.set({**known, **self._fields} if known else self._fields)
+
+    def __exit__(self, *_: object) -> None:
+        _known.reset(self._before)
+
+
+def note(**fields: object) -> None:
+    """More that the rest of the work at hand is about; forgotten with the innermost `about`."""
+    known = _known.get()
+    if known is not None:
+        known.update(fields)
+
+
+def noted() -> Mapping[str, object]:
+    """What the lines that are written here carry."""
+    return _known.get() or {}
+
+
+def carried(work: Callable[P, T]) -> Callable[P, T]:
+    """The same work for other threads: their lines then carry what is known in this one."""
+    known = dict(noted())
+
+    def knowing(*args: P.args, **kwargs: P.kwargs) -> T:
+        with about(**known):
+            return work(*args, **kwargs)
+
+    return knowing
+
 
 def log(event: str, *, level: int = logging.INFO, **fields: object) -> None:
-    """Write `{"level", "event", **fields}`; fields that are None are left out."""
-    line = {"level": logging.getLevelName(level).lower(), "event": event}
-    known = {name: value for name, value in fields.items() if value is not None}
+    """Write `{"level", "event", **noted(), **fields}`; fields that are None are left out.
+
+    What metrics there are among the fields, `_aws` (see `metrics`), is JSON already.
+    """
+    aws = fields.pop("_aws", None)
+    line = {"level": _LEVELS[level], "event": event, **(_known.get() or {}), **fields}
     # All ASCII: half a surrogate pair would not go out, and a line separator would make two lines of one.
-    text = json.dumps(line | known, default=str)
-    sys.stdout.write(text + "\n")  # in one piece, as threads write side by side
-    sys.stdout.flush()
+    text = _encode({name: value for name, value in line.items() if value is not None})
+    if aws is not None:
+        text = f'{text[:-1]}, "_aws": {aws}}}'
+    out = sys.stdout
+    out.write(text + "\n")  # in one piece, as threads write side by side
+    out.flush()
 
 
 def cause(error: BaseException) -> str:
@@ -44,5 +109,6 @@ def cause(error: BaseException) -> str:
     return " ".join(said)
 
 
+@lru_cache(maxsize=256)
 def owner_hash(owner: str) -> str:
     return hashlib.sha256(owner.encode()).hexdigest()[:12]

@@ -3,10 +3,12 @@
 from collections.abc import Mapping
 from typing import Any
 
-from chalicelib import clients, keys, quotas, sigv4, sigv4_post
+from chalicelib import clients, keys, metrics, quotas, sigv4, sigv4_post, telemetry
 from chalicelib.declared import SINGLE_LIMIT, Declared
 from chalicelib.errors import BadRequest
 from chalicelib.settings import Settings
+
+_signed = metrics.Tally()
 
 
 def presign(settings: Settings, owner: str, wish: Mapping[str, Any], base_url: str) -> dict[str, Any]:
@@ -86,6 +88,9 @@ def new_key(settings: Settings, owner: str, declared: Declared) -> tuple[str, st
     """
     quotas.admit(settings, owner, declared.size)
     job_id = keys.new_job_id()
+    telemetry.note(jobId=job_id)
+    if number := _signed.add():
+        telemetry.log("uploads.signed", **metrics.measured(settings.stage, {metrics.UPLOADS_SIGNED: number}))
     return job_id, keys.upload_key(settings, owner, job_id, keys.safe_filename(declared.filename))
 
 

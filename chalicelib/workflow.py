@@ -11,19 +11,19 @@ A step returns `{"next": …}`: what the state machine does with it is in infra/
 `RetryLater`, and nothing else of ours, where trying again may help; what cannot get better is a verdict.
 """
 
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Self
 
-from chalicelib import executions, heavy, keys, pipeline, speech, storage
+from chalicelib import executions, heavy, keys, metrics, pipeline, speech, storage
 from chalicelib.errors import LeaseLost, NotFound, Rejected, RetryLater, Superseded
 from chalicelib.jobs import Ending, Job, Status
 from chalicelib.ledger import Ledger, open_ledger
 from chalicelib.pipeline import Outcome
 from chalicelib.processors import Result
 from chalicelib.settings import Settings
-from chalicelib.telemetry import cause, log
+from chalicelib.telemetry import about, cause, log, owner_hash
 
 Step = Callable[[Settings, Ledger, Job], str]
 
@@ -85,12 +85,13 @@ def finish(settings: Settings, event: Mapping[str, Any]) -> dict[str, str]:
 
 def find_speech(settings: Settings, event: Mapping[str, Any]) -> dict[str, Any]:
     """Whether Amazon Transcribe has something to listen to, and what it is to be asked."""
-    task, ledger = Task.of(event), open_ledger(settings)
-    try:
-        job = ledger.report(task.owner, task.job_id, task.lease, "transcribing")
-    except LeaseLost:
-        return dict(_aside(settings, ledger, task))
-    request = speech.request(settings, job)
+    with _at_work_on(event) as task:
+        ledger = open_ledger(settings)
+        try:
+            job = ledger.report(task.owner, task.job_id, task.lease, "transcribing")
+        except LeaseLost:
+            return dict(_aside(settings, ledger, task))
+        request = speech.request(settings, job)
     if request is None:
         return {"next": FINISH}
     return {"next": TRANSCRIBE, "request": request, "waited": {"times": 0}}
@@ -98,16 +99,17 @@ def find_speech(settings: Settings, event: Mapping[str, Any]) -> dict[str, Any]:
 
 def fetch_transcript(settings: Settings, event: Mapping[str, Any]) -> dict[str, str]:
     """What Amazon Transcribe has made of it, for the job."""
-    task, ledger = Task.of(event), open_ledger(settings)
-    try:
-        job = ledger.report(task.owner, task.job_id, task.lease, "transcribing")
-        speech.fetch(settings, ledger, job, event)
-    except LeaseLost:
-        speech.forget(settings, event)
-        return _aside(settings, ledger, task)
-    except Exception as error:
-        log("job.step_failed", jobId=task.job_id, stage="transcribing", error=cause(error))
-        raise _again(error) from error
+    with _at_work_on(event) as task:
+        ledger = open_ledger(settings)
+        try:
+            job = ledger.report(task.owner, task.job_id, task.lease, "transcribing")
+            speech.fetch(settings, ledger, job, event)
+        except LeaseLost:
+            speech.forget(settings, event)
+            return _aside(settings, ledger, task)
+        except Exception as error:
+            _tell(settings, "transcribing", error)
+            raise _again(error) from error
     return {"next": FINISH}
 
 
@@ -156,7 +158,7 @@ def _process(settings: Settings, ledger: Ledger, job: Job) -> str:
 def _finish(settings: Settings, ledger: Ledger, job: Job) -> str:
     if job.verdict is None:  # a worker that says it is done, and has left nothing
         return _fail(settings, ledger, job)
-    pipeline.close(settings, ledger.finish(job, Ending.from_verdict(job.verdict)))
+    pipeline.conclude(settings, ledger, job, Ending.from_verdict(job.verdict))
     return ENDED
 
 
@@ -172,7 +174,12 @@ def _fail(settings: Settings, ledger: Ledger, job: Job, *, timed_out: bool = Fal
 
 def _step(settings: Settings, event: Mapping[str, Any], stage: str, step: Step) -> dict[str, str]:
     """One step on the way to a verdict."""
-    task, ledger = Task.of(event), open_ledger(settings)
+    with _at_work_on(event) as task:
+        return _take(settings, task, stage, step)
+
+
+def _take(settings: Settings, task: Task, stage: str, step: Step) -> dict[str, str]:
+    ledger = open_ledger(settings)
     job: Job | None = None
     try:
         job = ledger.report(task.owner, task.job_id, task.lease, stage)
@@ -185,13 +192,18 @@ def _step(settings: Settings, event: Mapping[str, Any], stage: str, step: Step) 
     except Exception as error:
         if job is None:  # the ledger could not be asked
             raise _again(error) from error
-        log("job.step_failed", jobId=job.job_id, stage=stage, error=cause(error))
+        _tell(settings, stage, error)
         return _failed(settings, ledger, task, job, error)
 
 
 def _last_step(settings: Settings, event: Mapping[str, Any], step: Step) -> dict[str, str]:
     """A step that ends the job; the second time it announces the end once more, and clears away."""
-    task, ledger = Task.of(event), open_ledger(settings)
+    with _at_work_on(event) as task:
+        return _take_last(settings, task, step)
+
+
+def _take_last(settings: Settings, task: Task, step: Step) -> dict[str, str]:
+    ledger = open_ledger(settings)
     job: Job | None = None
     try:
         job = ledger.report(task.owner, task.job_id, task.lease, "finishing")
@@ -203,23 +215,36 @@ def _last_step(settings: Settings, event: Mapping[str, Any], step: Step) -> dict
     except LeaseLost:
         ended = ledger.find(task.owner, task.job_id)
         if ended is not None and ended.status.ended and ended.lease == task.lease:
-            pipeline.close(settings, ended)
+            pipeline.close_again(settings, ended)
             return {"next": ENDED}
         return _aside(settings, ledger, task)
     except Exception as error:
-        log("job.step_failed", jobId=task.job_id, stage="finishing", error=cause(error))
+        _tell(settings, "finishing", error)
         raise _again(error) from error
 
 
+@contextmanager
+def _at_work_on(event: Mapping[str, Any]) -> Iterator[Task]:
+    """The task of an event, which every line within is about."""
+    task = Task.of(event)
+    with about(jobId=task.job_id, owner=owner_hash(task.owner)):
+        yield task
+
+
+def _tell(settings: Settings, stage: str, error: Exception) -> None:
+    failed = metrics.failed_attempt(settings.stage, error)
+    log("job.step_failed", stage=stage, error=cause(error), **failed)
+
+
 def _aside(settings: Settings, ledger: Ledger, task: Task) -> dict[str, str]:
-    log("job.lease_lost", jobId=task.job_id, run=task.run)
+    log("job.lease_lost", run=task.run)
     pipeline.clear_if_deleted(settings, ledger, task.owner, task.job_id)
     return {"next": ASIDE}
 
 
 def _superseded(settings: Settings, ledger: Ledger, job: Job, superseded: Superseded) -> dict[str, str]:
     """As `pipeline.step_aside`, but for the end, which is another step's."""
-    log("job.superseded", jobId=job.job_id, run=job.run)
+    log("job.superseded", run=job.run)
     place = keys.parse(settings, job.source_key)
     if place is not None and place.job_id == job.job_id:
         ledger.release(job)

@@ -116,7 +116,7 @@ class Stack:
             "Parameters": [
                 {"ParameterKey": name, "ParameterValue": value} for name, value in parameters.items()
             ],
-            "Capabilities": ["CAPABILITY_NAMED_IAM"],
+            "Capabilities": ["CAPABILITY_NAMED_IAM", "CAPABILITY_AUTO_EXPAND"],
         }
         if tags:
             request["Tags"] = [{"Key": name, "Value": value} for name, value in tags.items()]

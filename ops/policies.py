@@ -76,6 +76,8 @@ class Resources:
     failed_events_queue: str
     topic: str
     state_machine: str
+    traced: bool = False
+    """Whether AWS X-Ray is on."""
     prefixes: Prefixes = field(default_factory=Prefixes)
 
     @classmethod
@@ -104,6 +106,7 @@ class Resources:
             failed_events_queue=outputs["FailedEventsQueueUrl"].rsplit("/", 1)[-1],
             topic=topic,
             state_machine=outputs["StateMachineArn"].rsplit(":", 1)[-1],
+            traced=outputs.get("Tracing") == "true",
             prefixes=prefixes or Prefixes(),
         )
 
@@ -280,6 +283,15 @@ BY_LAMBDA = Grant("ReportFailedEvents", "SendMessage", (Place.FAILED_EVENTS_QUEU
 """What the Lambda service does in the name of an asynchronous function; none of them asks for it itself."""
 
 
+TRACE: Statement = {
+    "Sid": "Trace",
+    "Effect": "Allow",
+    "Action": ["xray:PutTraceSegments", "xray:PutTelemetryRecords"],
+    "Resource": ["*"],
+}
+"""What Lambda does in a function's name where X-Ray is on; X-Ray knows no resources for these two."""
+
+
 def policy(function: str, resources: Resources) -> Policy:
     """The policy document of one function of app.py; KeyError for a function that has no row in the table."""
     grants = (*GRANTS[function], *[BY_LAMBDA] * (function in ASYNCHRONOUS))
@@ -288,6 +300,7 @@ def policy(function: str, resources: Resources) -> Policy:
         "Statement": [
             *(grant.statement(resources) for grant in grants),
             _own_logs(function, resources),
+            *([TRACE] if resources.traced else []),
         ],
     }
 

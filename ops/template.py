@@ -14,6 +14,9 @@ import yaml
 MAX_BYTES = 51_200
 """Of `TemplateBody` (AWS CloudFormation User Guide, "Understand CloudFormation quotas")."""
 
+LOOP = "Fn::ForEach::"
+"""What the name of a resource begins with that is a list of resources (`AWS::LanguageExtensions`)."""
+
 Template = dict[str, Any]
 
 
@@ -49,11 +52,32 @@ def body(template: Template) -> str:
     Raises:
         ValueError: it is larger than CloudFormation takes.
     """
-    text = json.dumps(template, separators=(",", ":"), ensure_ascii=False)
+    text = json.dumps(_terse(template), separators=(",", ":"), ensure_ascii=False)
     size = len(text.encode())
     if size > MAX_BYTES:
         raise ValueError(f"the template has {size} bytes, and CloudFormation takes {MAX_BYTES}")
     return text
+
+
+def _terse(template: Template) -> Template:
+    """Without what describes the parameters, and with documents that are JSON themselves in one line."""
+    parameters = {
+        name: {key: value for key, value in parameter.items() if key != "Description"}
+        for name, parameter in template.get("Parameters", {}).items()
+    }
+    made: Template = _in_one_line({**template, "Parameters": parameters})
+    return made
+
+
+def _in_one_line(node: Any) -> Any:
+    """A text of several lines is JSON here, in which a line may end only where a space may stand."""
+    if isinstance(node, dict):
+        return {key: _in_one_line(value) for key, value in node.items()}
+    if isinstance(node, list):
+        return [_in_one_line(value) for value in node]
+    if isinstance(node, str) and "\n" in node:
+        return " ".join(line.strip() for line in node.splitlines())
+    return node
 
 
 def of(project: Path) -> Template:

@@ -16,12 +16,12 @@ import os
 import signal
 import sys
 from collections.abc import Mapping, Sequence
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from chalicelib import workflow
 from chalicelib.errors import RetryLater, SettingsError
 from chalicelib.settings import Settings
-from chalicelib.telemetry import cause, log
+from chalicelib.telemetry import about, cause, log, owner_hash
 
 DONE = 0
 USAGE = 64
@@ -54,18 +54,23 @@ def main(arguments: Sequence[str], env: Mapping[str, str]) -> int:
         sys.stderr.write(f"{error.message}\n")
         return BAD_SETTINGS
     signal.signal(signal.SIGTERM, _stop)
+    with about(function="worker", jobId=job_id, owner=owner_hash(owner), run=event["run"]):
+        return _work(settings, event)
+
+
+def _work(settings: Settings, event: Mapping[str, Any]) -> int:
     try:
         answer = workflow.process(settings, event)
     except RetryLater:
         return TRY_AGAIN
     except Stopped:
-        log("worker.stopped", jobId=job_id, run=event["run"])
+        log("worker.stopped")
         workflow.give_back(settings, event)
         return STOPPED
     except Exception as error:
-        log("worker.failed", jobId=job_id, error=cause(error))
+        log("worker.failed", error=cause(error))
         return TRY_AGAIN
-    log("worker.done", jobId=job_id, run=event["run"], next=answer["next"])
+    log("worker.done", next=answer["next"])
     return DONE
 
 

@@ -43,6 +43,11 @@ _FAMILIES = {
 _FAMILY_OF = {media_type: family for family, members in _FAMILIES.items() for media_type in members}
 
 
+def family_of(media_type: str) -> str:
+    """The family that works on files of a type that `detect` has found."""
+    return _FAMILY_OF.get(media_type, OTHER.family)
+
+
 def detect(head: bytes, filename: str) -> FileType:
     """The type of a file from its first `HEAD_BYTES` bytes.
 
@@ -55,4 +60,4 @@ def detect(head: bytes, filename: str) -> FileType:
         if text is None:
             return OTHER
         media_type = texts.media_type(text, extension)
-    return FileType(_FAMILY_OF.get(media_type, OTHER.family), media_type)
+    return FileType(family_of(media_type), media_type)

@@ -2,11 +2,13 @@
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
 
 from chalicelib.settings import Settings
-from chalicelib.telemetry import log, owner_hash
+from chalicelib.telemetry import log
 from chalicelib.webhooks import signature
 from chalicelib.webhooks.delivery import Delivery
 from chalicelib.webhooks.sender import Outcome, Sender
@@ -37,18 +39,22 @@ def make(sender: Sender, webhook: Webhook, delivery: Delivery, clock: Clock) -> 
     return Attempt(at, outcome, round((time.monotonic() - begun) * 1000))
 
 
-def told(going: Delivery, made: Attempt, again: int | None = None) -> None:
-    """One line in our own log."""
+def told(
+    going: Delivery,
+    made: Attempt,
+    again: int | None = None,
+    measured: Mapping[str, Any] = MappingProxyType({}),
+) -> None:
+    """One line in our own log; of a test, which is none of a job's, without a metric."""
     outcome = made.outcome
     log(
         "webhook.delivered" if outcome.delivered else "webhook.failed",
         level=logging.INFO if outcome.delivered else logging.WARNING,
-        owner=owner_hash(going.owner),
-        jobId=going.subject,
         webhookId=going.webhook_id,
         eventId=going.event_id,
         status=outcome.status,
         reason=outcome.reason,
         milliseconds=made.milliseconds,
         again=again,
+        **measured,
     )

@@ -15,13 +15,14 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor, wait
+from functools import partial
 from typing import Any
 
-from chalicelib import batch
+from chalicelib import batch, metrics
 from chalicelib.messages import BadMessage
 from chalicelib.queues import BATCH, Record
 from chalicelib.settings import Settings
-from chalicelib.telemetry import cause, log
+from chalicelib.telemetry import about, carried, cause, log, owner_hash
 from chalicelib.webhooks import attempt, delivery, journal, registry, schedule
 from chalicelib.webhooks.attempt import Attempt, Clock
 from chalicelib.webhooks.delivery import Delivery
@@ -54,7 +55,8 @@ def deliver(
     sender = sender or attempt.sender_of(settings)
     records = event["Records"]
     workers = ThreadPoolExecutor(BATCH, thread_name_prefix="deliver")
-    turns = [workers.submit(_work_on, settings, sender, clock, record) for record in records]
+    work = carried(partial(_work_on, settings, sender, clock))
+    turns = [workers.submit(work, record) for record in records]
     # One that waits for our own table, say, is left behind: it must not have its neighbours sent again.
     done, _ = wait(turns, timeout=min(60.0, max(1.0, seconds_left() - MARGIN)))
     workers.shutdown(wait=False)
@@ -71,7 +73,13 @@ def _work_on(settings: Settings, sender: Sender, clock: Clock, record: Record) -
     try:
         return _deliver(settings, sender, clock, record)
     except Exception as error:
-        log("delivery.failed", level=logging.ERROR, messageId=record["messageId"], error=cause(error))
+        log(
+            "delivery.failed",
+            level=logging.ERROR,
+            messageId=record["messageId"],
+            error=cause(error),
+            **metrics.unexpected(settings.stage),
+        )
         return UNEXPECTED, None
 
 
@@ -79,16 +87,39 @@ def _deliver(settings: Settings, sender: Sender, clock: Clock, record: Record) -
     try:
         going = Delivery.parse(record["body"])
     except BadMessage as error:
-        log("message.bad", level=logging.ERROR, messageId=record["messageId"], reason=error.message)
         delivery.bury(settings, record["body"], error.code)
+        log(
+            "message.bad",
+            level=logging.ERROR,
+            messageId=record["messageId"],
+            reason=error.message,
+            **_counted(settings, metrics.DEAD),
+        )
         return None, None
+    with about(jobId=going.subject, owner=owner_hash(going.owner)):
+        return _attempt(settings, sender, clock, record, going)
+
+
+def _attempt(settings: Settings, sender: Sender, clock: Clock, record: Record, going: Delivery) -> Result:
     webhook = registry.find(settings, going.owner, going.webhook_id)
     if webhook is None or webhook.disabled:
         return None, None
     made = attempt.make(sender, webhook, going, clock)
     again = _judge(settings, webhook, made, record, clock())
-    attempt.told(going, made, again)
+    attempt.told(going, made, again, _counted(settings, _word_for(made, again)))
     return again, Entry(going, made, _visits(record), again)
+
+
+def _word_for(made: Attempt, again: int | None) -> str:
+    if made.outcome.delivered:
+        return metrics.DELIVERED
+    if made.outcome.gone:
+        return metrics.DISABLED
+    return metrics.RETRIED if again is not None else metrics.DEAD
+
+
+def _counted(settings: Settings, outcome: str) -> dict[str, Any]:
+    return metrics.measured(settings.stage, {metrics.WEBHOOK_DELIVERIES: 1}, Outcome=outcome)
 
 
 def _judge(settings: Settings, webhook: Webhook, made: Attempt, record: Record, now: float) -> int | None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from chalicelib.settings import Settings
-from chalicelib.telemetry import log
+from chalicelib.telemetry import about, log, owner_hash
 from chalicelib.webhooks import delivery, registry
 from chalicelib.webhooks.delivery import Delivery
 
@@ -36,12 +36,19 @@ def notify(settings: Settings, invocation: Mapping[str, Any]) -> None:
             # Nothing a retry could mend: another message came to the topic than those published here.
             log("event.bad", level=logging.ERROR)
             continue
-        receivers = registry.subscribed(settings, event.owner, event.type)
-        body = event.text.encode()
-        delivery.send(
-            settings,
-            (Delivery(event.owner, to.id, event.id, event.type, event.subject, body) for to in receivers),
-        )
+        with about(jobId=event.subject, owner=owner_hash(event.owner)):
+            _fan_out(settings, event)
+
+
+def _fan_out(settings: Settings, event: Event) -> None:
+    receivers = registry.subscribed(settings, event.owner, event.type)
+    body = event.text.encode()
+    delivery.send(
+        settings,
+        (Delivery(event.owner, to.id, event.id, event.type, event.subject, body) for to in receivers),
+    )
+    if receivers:
+        log("event.fanned_out", eventId=event.id, receivers=len(receivers))
 
 
 def _read(record: Mapping[str, Any]) -> Event | None:

@@ -58,6 +58,11 @@ class StageConfig:
         return str(self._of(HTTP_HANDLER).api_gateway_stage or "api")
 
     @property
+    def traces(self) -> bool:
+        """Whether AWS X-Ray traces the stage."""
+        return bool(self._of(HTTP_HANDLER).xray_enabled)
+
+    @property
     def functions(self) -> tuple[str, ...]:
         """What app.py declares, by the names of the handlers."""
         return tuple(self._whole["lambda_functions"])

@@ -12,7 +12,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from ops.deploy.target import Target
-from ops.template import Template
+from ops.template import LOOP, Template
 
 NAMES = {"AWS::S3::Bucket": "BucketName", "AWS::DynamoDB::Table": "TableName", "AWS::SQS::Queue": "QueueName"}
 """The property that names each kind of resource which is ever kept."""
@@ -48,7 +48,7 @@ def kept(template: Template) -> dict[str, Any]:
     return {
         logical: resource
         for logical, resource in template["Resources"].items()
-        if resource.get("DeletionPolicy") == "RetainExceptOnCreate"
+        if not logical.startswith(LOOP) and resource.get("DeletionPolicy") == "RetainExceptOnCreate"
     }
 
 

@@ -56,6 +56,8 @@ DERIVED = {
     "Stage": "the stage's name",
     "RequireTls": "where it is deployed to",
     "MalwareScan": "MALWARE_SCAN in .chalice/config.json",
+    "Tracing": "xray in .chalice/config.json",
+    "ApiStage": "api_gateway_stage in .chalice/config.json",
 }
 """Parameters that nobody chooses, and what each follows from."""
 
@@ -140,6 +142,8 @@ def parameters(
         "Stage": config.stage,
         "RequireTls": "false" if embedded else "true",
         "MalwareScan": settings.malware_scan,
+        "Tracing": "true" if config.traces else "false",
+        "ApiStage": config.api_gateway_stage,
         "MaxSignatureAge": _at_least(chosen, source, "MaxSignatureAge", settings.expires_in, "EXPIRES_IN"),
         "FunctionTimeout": _function_timeout(known, chosen, source, config.timeout("consume")),
         "Transcriber": chosen.get("Transcriber") or settings.transcriber,

@@ -380,9 +380,11 @@ class TestFailures:
         assert (body["error"], body["requestId"]) == ("internal_error", "gateway-request-1")
         for secret in ("the very reason", "ZeroDivisionError", "Traceback", ".py"):
             assert secret not in answer["body"]
-        (line,) = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+        line, request = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
         assert (line["level"], line["event"]) == ("error", "request.failed")
-        assert (line["requestId"], line["route"]) == ("gateway-request-1", "/presign")
+        assert (line["requestId"], line["apiRequestId"]) == ("lambda-request-1", "gateway-request-1")
+        assert line["route"] == "/presign"
+        assert (request["event"], request["status"]) == ("request", 500)
         assert line["error"].startswith("ZeroDivisionError at ")
         assert "in broken" in "".join(line["trace"])
 
@@ -404,14 +406,20 @@ class TestFailures:
         monkeypatch.setattr(uploads, "presign", unavailable)
 
         assert_error(call("POST", "/presign"), 503, "no_credentials")
-        assert json.loads(capsys.readouterr().out)["event"] == "request.failed"
+        failed, request = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+        assert (failed["event"], failed["level"]) == ("request.failed", "error")
+        assert (request["event"], request["status"], request["error"]) == ("request", 503, "no_credentials")
 
-    def test_what_is_the_caller_s_fault_is_not_logged(
+    def test_what_is_the_caller_s_fault_is_no_failure_and_the_log_shows_nothing_of_it(
         self, call: Api, capsys: pytest.CaptureFixture[str]
     ) -> None:
         call("POST", "/presign", b"nonsense")
 
-        assert capsys.readouterr().out == ""
+        out = capsys.readouterr().out
+        line = json.loads(out)
+        assert (line["event"], line["level"]) == ("request", "info")
+        assert (line["status"], line["error"]) == (400, "bad_json")
+        assert "nonsense" not in out
 
     def test_a_failure_outside_of_the_endpoints_has_the_same_shape(
         self, call: Api, monkeypatch: pytest.MonkeyPatch
@@ -827,4 +835,4 @@ def test_signing_an_upload_imports_no_boto3_and_calls_nothing(env: dict[str, str
     )
 
     assert done.stderr == ""
-    assert json.loads(done.stdout) == {"statuses": [200] * 5, "loaded": []}
+    assert json.loads(done.stdout.splitlines()[-1]) == {"statuses": [200] * 5, "loaded": []}

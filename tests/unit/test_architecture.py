@@ -21,6 +21,7 @@ LAYERS = (
         "consumer",
         "deletion",
         "downloads",
+        "invocation",
         "listings",
         "page",
         "retries",
@@ -46,7 +47,7 @@ LAYERS = (
     },
     {"batch", "schemas"},
     {"queues"},
-    {"budget", "clients", "jobs", "jwks", "keys", "processors"},
+    {"budget", "clients", "jobs", "jwks", "keys", "metrics", "processors"},
     {
         "conditional",
         "cursors",

@@ -18,24 +18,22 @@ GOLDEN = Path(__file__).parent / "golden" / "policies-local.json"
 
 KINDS = ("", "table/", "log-group:/aws/lambda/", "stateMachine:", "execution:")
 
-LOCAL = Resources.from_outputs(
-    "local",
-    {
-        "BucketName": "waybill-local-000000000000",
-        "JobsTable": "waybill-local-jobs",
-        "EventsTable": "waybill-local-events",
-        "WebhooksTable": "waybill-local-webhooks",
-        "DeliveriesTable": "waybill-local-deliveries",
-        "DeliveriesQueueUrl": "http://127.0.0.1:4566/000000000000/waybill-local-deliveries",
-        "DeliveriesDeadLetterQueueUrl": "http://127.0.0.1:4566/000000000000/waybill-local-deliveries-dead",
-        "FailedEventsQueueUrl": "http://127.0.0.1:4566/000000000000/waybill-local-failed-events",
-        "QueueUrl": "http://127.0.0.1:4566/000000000000/waybill-local-jobs",
-        "DeadLetterQueueUrl": "http://127.0.0.1:4566/000000000000/waybill-local-jobs-dead",
-        "TopicArn": "arn:aws:sns:us-east-1:000000000000:waybill-local-events",
-        "StateMachineArn": "arn:aws:states:us-east-1:000000000000:stateMachine:waybill-local-heavy",
-        "Transcriber": "pocketsphinx",
-    },
-)
+OUTPUTS = {
+    "BucketName": "waybill-local-000000000000",
+    "JobsTable": "waybill-local-jobs",
+    "EventsTable": "waybill-local-events",
+    "WebhooksTable": "waybill-local-webhooks",
+    "DeliveriesTable": "waybill-local-deliveries",
+    "DeliveriesQueueUrl": "http://127.0.0.1:4566/000000000000/waybill-local-deliveries",
+    "DeliveriesDeadLetterQueueUrl": "http://127.0.0.1:4566/000000000000/waybill-local-deliveries-dead",
+    "FailedEventsQueueUrl": "http://127.0.0.1:4566/000000000000/waybill-local-failed-events",
+    "QueueUrl": "http://127.0.0.1:4566/000000000000/waybill-local-jobs",
+    "DeadLetterQueueUrl": "http://127.0.0.1:4566/000000000000/waybill-local-jobs-dead",
+    "TopicArn": "arn:aws:sns:us-east-1:000000000000:waybill-local-events",
+    "StateMachineArn": "arn:aws:states:us-east-1:000000000000:stateMachine:waybill-local-heavy",
+    "Transcriber": "pocketsphinx",
+}
+LOCAL = Resources.from_outputs("local", OUTPUTS)
 
 
 def policies() -> dict[str, Policy]:
@@ -93,6 +91,15 @@ def test_every_statement_allows_and_has_its_own_sid(function: str) -> None:
     assert {statement["Effect"] for statement in document["Statement"]} == {"Allow"}
     assert len(set(sids)) == len(sids)
     assert all(re.fullmatch(r"[A-Za-z0-9]+", sid) for sid in sids)
+
+
+@pytest.mark.parametrize("function", GRANTS)
+def test_x_ray_takes_leave_only_where_it_is_on(function: str) -> None:
+    traced = Resources.from_outputs("local", {**OUTPUTS, "Tracing": "true"})
+
+    asked = allowed(function, traced) - allowed(function)
+
+    assert asked == {("xray:PutTraceSegments", "*"), ("xray:PutTelemetryRecords", "*")}
 
 
 @pytest.mark.parametrize(

@@ -151,4 +151,11 @@ def test_without_fargate_there_is_nothing_of_it() -> None:
 def test_what_an_execution_is_about_stays_out_of_its_log(worker: str) -> None:
     properties = STACKS[worker].resources["StateMachine"]
     assert properties["LoggingConfiguration"]["IncludeExecutionData"] is False
-    assert properties["TracingConfiguration"] == {"Enabled": True}
+
+
+@pytest.mark.parametrize("traced", [False, True])
+def test_x_ray_is_off_unless_it_is_asked_for(traced: bool) -> None:
+    stack = Stack(Stage="dev", **({"Tracing": "true"} if traced else {}))
+    assert stack.resources["StateMachine"]["TracingConfiguration"] == {"Enabled": traced}
+    (held,) = stack.resources["StateMachineRole"]["Policies"]
+    assert ("Trace" in {one["Sid"] for one in held["PolicyDocument"]["Statement"]}) is traced

@@ -21,7 +21,9 @@ from chalicelib.settings import MAX_RETRIES, MAX_RETRY_TIME, Settings
 from chalicelib.transcription.amazon import ANSWERS
 from chalicelib.webhooks import deliveries
 from chalicelib.webhooks.sender import Timeouts
+from ops import template
 from ops.policies import GRANTS
+from ops.template import LOOP
 
 ROOT = Path(__file__).parents[2]
 TEMPLATE = ROOT / "infra" / "template.yaml"
@@ -53,7 +55,7 @@ class _Loader(yaml.SafeLoader):
 
 
 def _intrinsic(loader: yaml.SafeLoader, tag: str, node: yaml.Node) -> dict[str, Any]:
-    name = tag if tag == "Ref" else f"Fn::{tag}"
+    name = tag if tag in ("Ref", "Condition") else f"Fn::{tag}"
     if isinstance(node, yaml.SequenceNode):
         return {name: loader.construct_sequence(node, deep=True)}
     assert isinstance(node, yaml.ScalarNode)
@@ -93,6 +95,22 @@ NOTHING = object()
 STEPS = ("validate", "detect", "process", "find_speech", "fetch_transcript", "finish", "fail")
 
 
+def unrolled(resources: dict[str, Any]) -> dict[str, Any]:
+    """Each loop as what it stands for (CloudFormation Template Reference, "Fn::ForEach")."""
+    made: dict[str, Any] = {}
+    for name, body in resources.items():
+        if not name.startswith(LOOP):
+            made[name] = body
+            continue
+        variable, items, fragment = body
+        for item in items:
+            for key, resource in fragment.items():
+                logical = key.replace(f"&{{{variable}}}", re.sub("[^A-Za-z0-9]", "", item))
+                assert logical not in made
+                made[logical] = json.loads(json.dumps(resource).replace(f"${{{variable}}}", item))
+    return made
+
+
 class Stack:
     """The resources' properties and the outputs as they come out for the given parameters."""
 
@@ -106,10 +124,12 @@ class Stack:
             **defaults,
             **parameters,
         }
-        self._conditions = {name: self._resolve(test) for name, test in RAW["Conditions"].items()}
+        self._conditions: dict[str, bool] = {}
+        for name, test in RAW["Conditions"].items():  # those that another one asks for stand before it
+            self._conditions[name] = self._resolve(test)
         self.resources: dict[str, dict[str, Any]] = {
             name: self._resolve(body["Properties"])
-            for name, body in RAW["Resources"].items()
+            for name, body in unrolled(RAW["Resources"]).items()
             if "Condition" not in body or self._conditions[body["Condition"]]
         }
         self.outputs: dict[str, str] = {
@@ -133,10 +153,18 @@ class Stack:
                 return between.join(self._resolve(parts))
             case {"Fn::GetAtt": "MalwareScanRole.Arn"}:
                 return SCANNER
+            case {"Fn::GetAtt": attribute} if attribute.endswith(".QueueName"):
+                return self._name(attribute.removesuffix(".QueueName"))
             case {"Fn::GetAtt": attribute}:
                 return self._arn(attribute)
             case {"Fn::Equals": [left, right]}:
                 return self._resolve(left) == self._resolve(right)
+            case {"Fn::Not": [test]}:
+                return not self._resolve(test)
+            case {"Fn::And": tests}:
+                return all(self._resolve(test) for test in tests)
+            case {"Condition": str(name)} if len(node) == 1:
+                return self._conditions[name]
             case {"Fn::If": [condition, yes, no]}:
                 return self._resolve(yes if self._conditions[condition] else no)
             case {"Fn::FindInMap": [mapping, key, column]}:
@@ -182,6 +210,30 @@ def stack() -> Stack:
 
 def test_cfn_lint_finds_nothing() -> None:
     assert lint_file(TEMPLATE) == []
+
+
+def test_what_is_sent_fits_and_says_the_same() -> None:
+    sent = json.loads(template.body(template.load(TEMPLATE)))
+    written = template.load(TEMPLATE)
+
+    for name, parameter in written["Parameters"].items():
+        assert sent["Parameters"][name] | {"Description": parameter["Description"]} == parameter
+    assert sent.keys() == written.keys()
+    for text, said in zip(texts(written["Resources"]), texts(sent["Resources"]), strict=True):
+        assert said.split() == text.split()
+        assert "\n" not in said
+    one_line = " ".join(RAW["Resources"]["Dashboard"]["Properties"]["DashboardBody"]["Fn::Sub"].split())
+    assert json.loads(one_line) == json.loads(
+        sent["Resources"]["Dashboard"]["Properties"]["DashboardBody"]["Fn::Sub"]
+    )
+
+
+def texts(node: Any) -> list[str]:
+    if isinstance(node, dict):
+        return [text for value in node.values() for text in texts(value)]
+    if isinstance(node, list):
+        return [text for value in node for text in texts(value)]
+    return [node] if isinstance(node, str) else []
 
 
 # --- The bucket ---------------------------------------------------------------------------------------------
@@ -535,7 +587,7 @@ def test_messages_are_encrypted(stack: Stack, queue: str) -> None:
 
 def test_stages_share_no_name() -> None:
     one, two = (set(Stack(Stage=stage).outputs.values()) for stage in ("one", "two"))
-    assert one & two == {"pocketsphinx"}  # who makes transcripts is no name
+    assert one & two == {"pocketsphinx", "false"}  # who makes transcripts, and X-Ray, are no names
 
 
 @pytest.mark.parametrize("stage", ["local", "dev", "b2", "pull-request-17", "a" * 20])
@@ -571,6 +623,7 @@ def test_the_local_stage_names_the_resources_that_the_template_makes(stack: Stac
     # For operators; no function needs them.
     assert made.pop("DEAD_LETTER_QUEUE_URL").endswith("-jobs-dead")
     assert made.pop("FAILED_EVENTS_QUEUE_URL").endswith("-failed-events")
+    assert made.pop("TRACING") == "false"
     assert made.items() <= _env("local").items()
 
 

@@ -3,6 +3,7 @@
 import json
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from decimal import Decimal
 from email.utils import formatdate
@@ -12,14 +13,18 @@ from typing import Any
 import pytest
 from standardwebhooks import Webhook as ReferenceWebhook
 
-from chalicelib import clients
+from chalicelib import clients, metrics
 from chalicelib.settings import Settings
+from chalicelib.telemetry import noted, owner_hash
 from chalicelib.webhooks import attempt, deliveries, journal, registry
 from chalicelib.webhooks.sender import Sender, Timeouts
 from chalicelib.webhooks.webhook import OVERLAP
+from tests.unit.emf import data
 from tests.unit.flow import Killed
 from tests.unit.post import JOB_ID, Post, an_event
 from tests.unit.receivers import OK, Start, after_a_pause, in_turn, status
+
+Told = Callable[[], list[str]]
 
 QUICK = Timeouts(connect=1.0, total=0.8)
 BAD = status(500)
@@ -33,9 +38,25 @@ def post(aws: Settings) -> Post:
 @pytest.fixture
 def logged(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     lines: list[dict[str, Any]] = []
+
+    def keep(event: str, **fields: Any) -> None:
+        lines.append({"event": event, **noted(), **fields})
+
     for module in (attempt, deliveries):
-        monkeypatch.setattr(module, "log", lambda event, **fields: lines.append({"event": event, **fields}))
+        monkeypatch.setattr(module, "log", keep)
     return lines
+
+
+@pytest.fixture
+def told(capsys: pytest.CaptureFixture[str]) -> Told:
+    """The outcomes that were counted, in their order."""
+
+    def read() -> list[str]:
+        counted = data(capsys.readouterr().out.splitlines())
+        assert {(one.name, one.value) for one in counted} == {("WebhookDeliveries", 1)}
+        return [one.dimensions["Outcome"] for one in counted]
+
+    return read
 
 
 class TestOneThatArrives:
@@ -379,10 +400,38 @@ class TestLog:
             made[0]["id"]: ("webhook.delivered", 200),
             made[1]["id"]: ("webhook.failed", 500),
         }
-        assert {line["jobId"] for line in logged} == {JOB_ID}
+        assert {(line["jobId"], line["owner"]) for line in logged} == {(JOB_ID, owner_hash("alice"))}
         text = str(logged)
         for secret in ("hidden", "alice", "private.txt", *(webhook["secret"] for webhook in made)):
             assert secret not in text
+
+
+class TestMetrics:
+    @pytest.mark.parametrize(
+        ("answers", "outcomes"),
+        [
+            ([OK], [metrics.DELIVERED]),
+            ([BAD, OK], [metrics.RETRIED, metrics.DELIVERED]),
+            ([BAD, BAD, BAD], [metrics.RETRIED, metrics.RETRIED, metrics.DEAD]),
+            ([status(410)], [metrics.DISABLED]),
+        ],
+        ids=["taken", "taken the second time", "never taken", "gone"],
+    )
+    def test_each_attempt_counts_as_what_became_of_the_delivery(
+        self, post: Post, start: Start, told: Told, answers: list[Any], outcomes: list[str]
+    ) -> None:
+        post.register(start(in_turn(*answers)).url)
+        post.publish()
+        while post.deliver():
+            post.wait()
+
+        assert told() == outcomes
+
+    def test_what_is_no_delivery_counts_as_a_dead_letter(self, post: Post, told: Told) -> None:
+        clients.sqs().send_message(QueueUrl=post.settings.deliveries_queue_url, MessageBody="not json")
+        post.deliver()
+
+        assert told() == [metrics.DEAD]
 
 
 class TestFaults:

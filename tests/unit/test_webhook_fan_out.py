@@ -148,7 +148,7 @@ def test_a_message_that_is_no_event_is_skipped_and_logged(
     post.register(URL)
     post.publish(message, an_event())
     assert len(post.bodies()) == 1
-    assert logged == ["event.bad"]
+    assert logged == ["event.bad", "event.fanned_out"]
 
 
 def test_a_record_of_another_service_is_skipped(aws: Settings, logged: list[str]) -> None:

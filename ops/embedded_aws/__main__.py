@@ -18,6 +18,7 @@ from ops.embedded_aws.access import (
     name_the_role_of_a_session,
     refuse_headers_that_were_not_signed,
 )
+from ops.embedded_aws.calls import record_calls
 from ops.embedded_aws.copies import keep_conditions_of_copies
 from ops.embedded_aws.faults import Faults
 from ops.embedded_aws.forms import verify_checksums_of_forms
@@ -45,6 +46,7 @@ def main() -> None:
     parser.add_argument("--listening", type=int, help="descriptor of a socket that listens on the port")
     parser.add_argument("--faults", type=float, default=0.0, help="the share of requests that fail")
     parser.add_argument("--seed", type=int, default=0, help="of the faults")
+    parser.add_argument("--record-calls", type=Path, metavar="FILE", help="note there who asked IAM for what")
     options = parser.parse_args()
     state_dir: Path = options.state_dir.resolve()
     # Unpacked functions of a run that was killed.
@@ -54,6 +56,8 @@ def main() -> None:
     settings = environment(options.port, state_dir, os.environ)
     os.environ.clear()
     os.environ.update(settings)
+    if options.record_calls:
+        record_calls(options.record_calls)
     held: int | None = options.listening
     bind = f"{HOST}:{options.port}" if held is None else f"fd://{held}"
     asyncio.run(serve(bind, options.faults, options.seed))

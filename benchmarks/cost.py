@@ -115,18 +115,25 @@ def shares_table(design: Design) -> str:
 
 
 def written(page: str) -> str:
-    """The page with every generated block as it is now: between `<!-- name -->` and `<!-- end -->`."""
+    """The page with every block as it is reckoned now."""
     blocks = {"calls": calls_table(), "cost": cost_table(), "shares": shares_table(designs()[0])}
     for name, block in blocks.items():
-        marks = re.compile(rf"(<!-- {name} -->\n).*?(<!-- end -->)", re.DOTALL)
-        if not marks.search(page):
-            raise ValueError(f"no <!-- {name} --> … <!-- end --> in the page")
-        page = marks.sub(lambda found, block=block: f"{found[1]}{block}\n{found[2]}", page)
+        page = fill(page, name, block)
     return page
 
 
+def fill(page: str, name: str, block: str) -> str:
+    """The page with this block between `<!-- name -->` and `<!-- end -->`."""
+    marks = re.compile(rf"(<!-- {name} -->\n).*?(<!-- end -->)", re.DOTALL)
+    if not marks.search(page):
+        raise ValueError(f"no <!-- {name} --> … <!-- end --> in the page")
+    return marks.sub(lambda found: f"{found[1]}{block}\n{found[2]}", page)
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.cost", description="What a million files cost.")
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.cost", description="What a million files cost."
+    )
     parser.add_argument("--lines", action="store_true", help="say what each figure is made of")
     parser.add_argument("--write", action="store_true", help=f"into {Path('docs') / PAGE.name}")
     options = parser.parse_args()

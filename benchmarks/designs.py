@@ -112,7 +112,7 @@ def waybill(work: str, name: str, batch: int) -> Design:
 
 
 def idle() -> tuple[Use, ...]:
-    """Two mappings of five pollers each ask their queues every 20 seconds; the sweep comes every 5 minutes."""
+    """Two mappings of five pollers ask their queues every 20 seconds; the sweep comes every 5 minutes."""
     sweeps = MONTH * 12
     return (
         Use("sqs.request", 2 * 5 * 3 * 60 * MONTH),
@@ -130,7 +130,11 @@ def heavy(minutes: float = 5) -> Design:
         *calls("heavy"),
         *invoked(memory_gb("on_upload"), 2 * TIMES.call),
         *invoked(memory_gb("consume"), 4 * TIMES.call),
-        *(use for step in ("validate", "detect", "finish") for use in invoked(memory_gb(step), 4 * TIMES.call)),
+        *(
+            use
+            for step in ("validate", "detect", "finish")
+            for use in invoked(memory_gb(step), 4 * TIMES.call)
+        ),
         *invoked(memory_gb("notify"), TIMES.call),
         Use("s3.write", 2),  # outputs
         Use("sqs.request", 2),
@@ -141,7 +145,9 @@ def heavy(minutes: float = 5) -> Design:
         Use("ipv4.hour", hours),
         Use("logs.gb", 2 * TIMES.log_gb),
     )
-    return Design("Waybill, a recording", per_file, idle(), f"{minutes:g} minutes of its container, 2 vCPU, 8 GB")
+    return Design(
+        "Waybill, a recording", per_file, idle(), f"{minutes:g} minutes of a container, 2 vCPU, 8 GB"
+    )
 
 
 def plain() -> Iterator[Design]:
@@ -158,7 +164,7 @@ def plain() -> Iterator[Design]:
             Use("dynamodb.read", 6250 / 100),
             Use("logs.gb", TIMES.log_gb / 3),
         ),
-        assumes="512 MB; a list of jobs is asked for once in 100 files, and scans 100,000 records of 500 bytes",
+        assumes="512 MB; once in 100 files somebody lists jobs, which scans 100,000 records of 500 bytes",
     )
     yield Design(
         "FastAPI and a poller on one t3.small",
@@ -181,7 +187,7 @@ def plain() -> Iterator[Design]:
             Use("dynamodb.write", 4),
             Use("logs.gb", TIMES.log_gb * 2),
         ),
-        assumes="EventBridge starts it; five functions of 256 MB, seven states, as Waybill's own has for recordings",
+        assumes="EventBridge starts it; five functions of 256 MB, seven states",
     )
     yield Design(
         "a Fargate task for each file",

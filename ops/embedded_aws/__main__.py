@@ -13,6 +13,7 @@ from typing import NoReturn
 from ops.children import when_parent_is_gone
 from ops.embedded_aws import HOST, environment
 from ops.embedded_aws.access import (
+    ask_for_leave_to_know,
     ask_for_leave_to_tag,
     authorize_batches_as_single_calls,
     name_the_role_of_a_session,
@@ -79,6 +80,7 @@ async def serve(bind: str, faults: float, seed: int) -> None:
     serve_rest_api_definitions()
     authorize_batches_as_single_calls()
     ask_for_leave_to_tag()
+    ask_for_leave_to_know()
     name_the_role_of_a_session()
     refuse_headers_that_were_not_signed()
     take_malware_protection_plans()

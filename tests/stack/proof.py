@@ -25,11 +25,32 @@ Use = tuple[str, str, str]
 ANY = "*"
 """In place of a function: all of them."""
 
-UNSEEN: Mapping[Use, str] = {}
+UNSEEN: Mapping[Use, str] = {
+    **{
+        (function, f"sqs:{action}", queue): "the queue's mapping does it in the function's name, unasked here"
+        for function, queue in (("consume", "QUEUE"), ("deliver", "DELIVERIES_QUEUE"))
+        for action in ("ReceiveMessage", "GetQueueAttributes")
+    },
+    **{
+        (ANY, "s3:AbortMultipartUpload", prefix): "after a copy of more than 256 MiB that has failed half-way"
+        for prefix in ("PROCESSED", "REJECTED", "FAILED")
+    },
+}
 """Grants that are not used in the embedded AWS, and why; one that is used all the same is a fault here."""
 
-PROVOKED: Mapping[Use, str] = {}
-"""What a test has refused on purpose, and which; the name of a resource where it is in no `Place`."""
+PROVOKED: Mapping[Use, str] = {
+    ("api_handler", "s3:AbortMultipartUpload", "UPLOADS"): "test_multipart: without its permission",
+    ("api_handler", "s3:ListMultipartUploadParts", "UPLOADS"): "test_multipart: without its permission",
+    ("api_handler", "s3:GetObject", "REJECTED"): "test_scans: nobody reads what malware was found in",
+    ("api_handler", "s3:PutObject", "PROCESSED"): "test_least_privilege: a URL changed to another prefix",
+    ("api_handler", "s3:PutObjectTagging", "UPLOADS"): "test_scans: an uploader calls its file clean",
+    ("consume", "dynamodb:PutItem", "EVENTS"): "test_deletion_and_retry: without its permission",
+    ("consume", "s3:GetObject", "UPLOADS"): "test_scans: a file that is not known to be clean",
+    ("consume", "s3:PutObject", "PROCESSED"): "test_least_privilege: without its permission",
+    ("consume", "states:StartExecution", "STATE_MACHINE"): "test_worker: without its permission",
+    ("process", "s3:PutObject", "PROCESSED"): "test_workflow: without its permission",
+}
+"""What a test has refused on purpose, and which."""
 
 
 def granted() -> set[Use]:
@@ -69,7 +90,9 @@ def table(calls: Calls) -> str:
     """Function to its calls, with the places of each."""
     places: dict[str, dict[str, list[str]]] = {}
     for function, action, place, allowed in sorted(calls):
-        places.setdefault(function, {}).setdefault(action, []).append(place if allowed else f"({place} refused)")
+        places.setdefault(function, {}).setdefault(action, []).append(
+            place if allowed else f"({place} refused)"
+        )
     return "".join(
         f"{function}\n" + "".join(f"  {action:32} {', '.join(where)}\n" for action, where in actions.items())
         for function, actions in places.items()
@@ -83,7 +106,9 @@ class Proof:
         self._calls: Calls = set()
         self._ran: set[str] = set()
         self._passes = True
-        self._whole = not (config.option.keyword or config.option.markexpr or any("::" in a for a in config.args))
+        self._whole = not (
+            config.option.keyword or config.option.markexpr or any("::" in a for a in config.args)
+        )
         self._faults: list[str] = []
         config.stash[RECORDED] = self._calls
 

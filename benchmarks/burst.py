@@ -5,8 +5,8 @@
 
 Time goes in steps. In each, every stage wants to get through all that waits for it; what the stages want of a
 resource is scaled down, for all of them alike, to what there is of it. The consumer wants no more than its
-mapping has pollers. Files are many, so they are a fluid: parts of a file may pass. Nothing fails and nothing is
-tried again; a throttled call costs nothing but time, which flatters AWS a little.
+mapping has pollers. Files are many, so they are a fluid: parts of a file may pass. Nothing fails and nothing
+is tried again; a throttled call costs nothing but time, which flatters AWS a little.
 """
 
 import argparse
@@ -154,12 +154,24 @@ SCENARIOS: Mapping[str, Setting] = {
 
 def duration(seconds: float) -> str:
     minutes = seconds / 60
-    return f"{seconds:.0f} s" if minutes < 2 else f"{minutes:.0f} min" if minutes < 120 else f"{minutes / 60:.1f} h"
+    return (
+        f"{seconds:.0f} s"
+        if minutes < 2
+        else f"{minutes:.0f} min"
+        if minutes < 120
+        else f"{minutes / 60:.1f} h"
+    )
 
 
 def bursts_table(bursts: Mapping[str, Burst]) -> str:
     return table(
-        ("a million files in five minutes", "most at once waiting", "half done within", "99 % within", "all done after"),
+        (
+            "a million files in five minutes",
+            "most at once waiting",
+            "half done within",
+            "99 % within",
+            "all done after",
+        ),
         (
             (
                 name,
@@ -174,7 +186,9 @@ def bursts_table(bursts: Mapping[str, Burst]) -> str:
 
 
 def main(arguments: Iterable[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.burst", description="A burst of a million files.")
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.burst", description="A burst of a million files."
+    )
     parser.add_argument("--write", action="store_true", help="into docs/, as table and plot")
     options = parser.parse_args(None if arguments is None else list(arguments))
     bursts = {name: simulate(setting) for name, setting in SCENARIOS.items()}

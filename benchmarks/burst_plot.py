@@ -8,9 +8,9 @@ import matplotlib
 from benchmarks.burst import Burst
 
 matplotlib.use("Agg")
-from matplotlib import pyplot  # noqa: E402
-from matplotlib.axes import Axes  # noqa: E402
-from matplotlib.ticker import FuncFormatter  # noqa: E402
+from matplotlib import pyplot
+from matplotlib.axes import Axes
+from matplotlib.ticker import FuncFormatter
 
 # Okabe and Ito's palette: told apart whatever colours one sees.
 COLOURS = ("#D55E00", "#CC79A7", "#0072B2", "#009E73")

@@ -10,7 +10,7 @@ No test asserts a price; one asserts that the page shows what is reckoned here.
 import argparse
 import json
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -88,7 +88,7 @@ def cost_table() -> str:
 
 def lines_of(design: Design) -> str:
     """What a million files use, the dearest first."""
-    amounts: Counter[str] = Counter()
+    amounts: defaultdict[str, float] = defaultdict(float)
     for use in design.per_file:
         amounts[use.price] += use.amount * MILLION
     costs = sorted(((dollars(Use(price, amount)), price) for price, amount in amounts.items()), reverse=True)
@@ -99,7 +99,7 @@ def lines_of(design: Design) -> str:
 
 def shares_table(design: Design) -> str:
     """Of a million files, by what is paid for; the dearest first."""
-    costs: Counter[str] = Counter()
+    costs: defaultdict[str, float] = defaultdict(float)
     for use in design.per_file:
         costs[use.price.partition(".")[0]] += MILLION * dollars(use)
     names = {
@@ -111,7 +111,8 @@ def shares_table(design: Design) -> str:
         "sns": "SNS",
         "logs": "CloudWatch Logs",
     }
-    return table(("of it", "dollars"), ((names[name], f"${cost:,.2f}") for name, cost in costs.most_common()))
+    dearest = sorted(costs.items(), key=lambda entry: -entry[1])
+    return table(("of it", "dollars"), ((names[name], f"${cost:,.2f}") for name, cost in dearest))
 
 
 def written(page: str) -> str:

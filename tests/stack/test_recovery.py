@@ -66,7 +66,7 @@ def test_the_consumer_finds_its_file_wherever_it_lies(stack: LocalStack, prefix:
 
 @pytest.mark.parametrize("function", ["consume", "detect", "process"])
 def test_a_job_that_has_no_tries_left_fails(stack: LocalStack, function: str) -> None:
-    left = leave(stack, "uploads/", SOMETHING, claimed=function != "consume")
+    left = leave(stack, "rejected/", SOMETHING, claimed=function != "consume")
     stack.client("dynamodb").update_item(
         TableName=stack.outputs["JobsTable"],
         Key={"owner": {"S": "_"}, "jobId": {"S": left.job.job_id}},

@@ -6,6 +6,7 @@ from collections.abc import Callable
 import pytest
 
 from benchmarks import burst, cost
+from benchmarks.designs import Design, Use, designs
 from tests.unit.counted import EVENTS, FILE, WORK, counted
 
 GOAL = 9
@@ -45,13 +46,15 @@ def test_the_page_shows_what_is_reckoned() -> None:
 
 
 def test_every_price_has_a_source_and_is_used() -> None:
-    used = {use.price for design in cost.designs() for use in (*design.per_file, *design.per_month)}
+    used = {use.price for design in designs() for use in (*design.per_file, *design.per_month)}
     assert used == set(cost.PRICES["prices"])
-    assert all(price["source"].startswith("https://aws.amazon.com/") for price in cost.PRICES["prices"].values())
+    assert all(
+        price["source"].startswith("https://aws.amazon.com/") for price in cost.PRICES["prices"].values()
+    )
 
 
 def test_a_million_files_are_added_up_by_price() -> None:
-    design = cost.Design("two PUTs and a read", (cost.Use("s3.write", 2), cost.Use("s3.read", 1)))
+    design = Design("two PUTs and a read", (Use("s3.write", 2), Use("s3.read", 1)))
     price = {name: entry["dollars"] / entry["per"] for name, entry in cost.PRICES["prices"].items()}
     assert cost.per_million(design) == pytest.approx(1e6 * (2 * price["s3.write"] + price["s3.read"]))
     assert cost.per_month(design) == 0

@@ -156,11 +156,24 @@ def test_each_function_needs_what_its_policy_allows_and_nothing_else(settings: S
 
 
 def resources_of(settings: Settings) -> Resources:
-    queues = (settings.queue_name, settings.deliveries_queue_name, f"{settings.deliveries_queue_name}-dead")
-    tables = (settings.jobs_table, settings.events_table, settings.webhooks_table, settings.deliveries_table)
-    named = [arn.rsplit(":", 1)[-1] for arn in (settings.topic_arn, HEAVY["STATE_MACHINE_ARN"])]
-    place = ("aws", settings.region, ACCOUNT, "waybill", "test")
-    return Resources(*place, settings.bucket, *tables, *queues, *named)
+    topic, machine = (arn.rsplit(":", 1)[-1] for arn in (settings.topic_arn, HEAVY["STATE_MACHINE_ARN"]))
+    return Resources(
+        partition="aws",
+        region=settings.region,
+        account=ACCOUNT,
+        app="waybill",
+        stage="test",
+        bucket=settings.bucket,
+        jobs_table=settings.jobs_table,
+        events_table=settings.events_table,
+        webhooks_table=settings.webhooks_table,
+        deliveries_table=settings.deliveries_table,
+        queue=settings.queue_name,
+        deliveries_queue=settings.deliveries_queue_name,
+        deliveries_dead_letter_queue=f"{settings.deliveries_queue_name}-dead",
+        topic=topic,
+        state_machine=machine,
+    )
 
 
 def settled(

@@ -5,6 +5,7 @@ It has GuardDuty's role, and nothing else that would let it tag.
 
 import argparse
 import json
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -334,6 +335,9 @@ def test_the_sweep_finds_its_work_under_every_prefix(user: User) -> None:
     def uploaded(body: bytes, job_id: str) -> Job:
         return lying(f"uploads/_/{job_id}/file", body)
 
+    lying("incoming/unscanned.json", b'{"id": "unscanned"}')
+    uploaded(b"nobody has scanned this", new_job_id())
+    old_enough = time.time() + 2
     dropped = ended(lying("incoming/sweep.json", b"{}"))
     twice = new_job_id()
     ended(uploaded(b"first", twice))
@@ -350,8 +354,11 @@ def test_the_sweep_finds_its_work_under_every_prefix(user: User) -> None:
     gone += [f"{prefix}/_/{deleted.job_id}/left" for prefix in ("processed", "rejected", "failed")]
 
     def done() -> bool:
+        all_are_old = time.time() > old_enough
         swept(user)
-        return not any(user.keys(key) for key in gone) and user.job(unknown.job_id) is not None
+        return (
+            all_are_old and not any(user.keys(key) for key in gone) and user.job(unknown.job_id) is not None
+        )
 
     eventually(done, "all of it is pushed on")
     assert again.run == 2

@@ -156,23 +156,22 @@ def test_each_function_needs_what_its_policy_allows_and_nothing_else(settings: S
 
 
 def resources_of(settings: Settings) -> Resources:
-    topic, machine = (arn.rsplit(":", 1)[-1] for arn in (settings.topic_arn, HEAVY["STATE_MACHINE_ARN"]))
-    return Resources(
-        partition="aws",
-        region=settings.region,
-        account=ACCOUNT,
-        app="waybill",
-        stage="test",
-        bucket=settings.bucket,
-        jobs_table=settings.jobs_table,
-        events_table=settings.events_table,
-        webhooks_table=settings.webhooks_table,
-        deliveries_table=settings.deliveries_table,
-        queue=settings.queue_name,
-        deliveries_queue=settings.deliveries_queue_name,
-        deliveries_dead_letter_queue=f"{settings.deliveries_queue_name}-dead",
-        topic=topic,
-        state_machine=machine,
+    url = settings.deliveries_queue_url
+    return Resources.from_outputs(
+        "test",
+        {
+            "BucketName": settings.bucket,
+            "JobsTable": settings.jobs_table,
+            "EventsTable": settings.events_table,
+            "WebhooksTable": settings.webhooks_table,
+            "DeliveriesTable": settings.deliveries_table,
+            "QueueUrl": settings.queue_url,
+            "DeliveriesQueueUrl": url,
+            "DeliveriesDeadLetterQueueUrl": f"{url}-dead",
+            "FailedEventsQueueUrl": f"{url}-failed",
+            "TopicArn": settings.topic_arn,
+            "StateMachineArn": HEAVY["STATE_MACHINE_ARN"],
+        },
     )
 
 

@@ -31,6 +31,13 @@ def test_a_refusal_is_named() -> None:
     assert faults(calls) == ["notify dynamodb:Scan WEBHOOKS: refused"]
 
 
+def test_what_is_refused_while_a_test_closes_the_bucket_is_no_fault() -> None:
+    closed = Call("consume", "s3:ListBucket", "BUCKET", False)
+    assert faults(a_whole_run() | {closed}) == []
+    (fault,) = faults(a_whole_run() | {closed._replace(action="s3:GetBucketPolicy")})
+    assert fault.endswith("refused")
+
+
 def test_what_is_done_beyond_the_policy_is_named() -> None:
     calls = a_whole_run() | {Call("notify", "s3:GetObject", "arn:aws:s3:::somebody-else-s/key", True)}
     (fault,) = faults(calls)

@@ -167,9 +167,9 @@ def bursts_table(bursts: Mapping[str, Burst]) -> str:
     return table(
         (
             "a million files in five minutes",
-            "most at once waiting",
-            "half done within",
-            "99 % within",
+            "waiting at most",
+            "half of them within",
+            "99 % of them within",
             "all done after",
         ),
         (

@@ -170,21 +170,30 @@ class Grant:
 OPEN = (Place.UPLOADS, Place.INCOMING)
 ENDED = (Place.PROCESSED, Place.REJECTED, Place.FAILED)
 
-VERDICT = (
-    Grant("AdvanceJobs", "GetItem UpdateItem", (Place.JOBS,)),
-    Grant("TellMissingFromForbidden", "ListBucket", (Place.BUCKET,)),
-    Grant("ReadFiles", "GetObject GetObjectTagging", (*OPEN, *ENDED)),
-    Grant("WriteResults", "PutObject PutObjectTagging AbortMultipartUpload", ENDED),
-    Grant("RemoveDeleted", "DeleteObject", ENDED),
-)
-"""A step of the state machine that may come to a verdict, and then stores what belongs to it."""
+
+def _working(*written: Place) -> tuple[Grant, ...]:
+    """A step of the state machine, and the final prefixes that its verdict may have the original moved to.
+
+    It is read wherever it lies, as an earlier try may have moved it; a job that is deleted meanwhile leaves
+    nothing behind, under any of them.
+    """
+    copied = tuple(place for place in ENDED if written != (place,))  # what lies there already is not copied
+    return (
+        Grant("AdvanceJobs", "GetItem UpdateItem", (Place.JOBS,)),
+        Grant("TellMissingFromForbidden", "ListBucket", (Place.BUCKET,)),
+        Grant("ReadFiles", "GetObject", (*OPEN, *ENDED)),
+        Grant("ReadTags", "GetObjectTagging", (*OPEN, *copied)),
+        Grant("WriteResults", "PutObject PutObjectTagging AbortMultipartUpload", written),
+        Grant("RemoveDeleted", "DeleteObject", ENDED),
+    )
+
 
 END = (
-    *(grant for grant in VERDICT if grant.sid != "RemoveDeleted"),
-    Grant("RemoveMovedAndDeleted", "DeleteObject", (*OPEN, *ENDED)),
+    *_working(Place.FAILED),
+    Grant("RemoveMoved", "DeleteObject", OPEN),
     Grant("AnnounceEnds", "Publish", (Place.TOPIC,)),
 )
-"""A step that ends a job."""
+"""A step that ends a job, as its verdict says; without one, the job has failed."""
 
 ASYNCHRONOUS = ("on_upload", "on_incoming", "on_scan", "notify", "sweep")
 """Functions that nobody waits for: what fails of their events is told to the queue of failed events."""
@@ -236,9 +245,9 @@ GRANTS: Mapping[str, tuple[Grant, ...]] = {
         Grant("HandHeavyWorkOver", "StartExecution", (Place.STATE_MACHINE,)),
         Grant("LookForExecutions", "DescribeExecution", (Place.EXECUTIONS,)),
     ),
-    "validate": VERDICT,
-    "detect": VERDICT,
-    "process": (*VERDICT, Grant("StoreEvents", "PutItem", (Place.EVENTS,))),
+    "validate": _working(Place.REJECTED),
+    "detect": _working(Place.REJECTED, Place.FAILED),
+    "process": (*_working(*ENDED), Grant("StoreEvents", "PutItem", (Place.EVENTS,))),
     "find_speech": (
         Grant("AdvanceJobs", "GetItem UpdateItem", (Place.JOBS,)),
         Grant("TellMissingFromForbidden", "ListBucket", (Place.BUCKET,)),
@@ -269,7 +278,7 @@ GRANTS: Mapping[str, tuple[Grant, ...]] = {
     ),
     "sweep": (
         Grant("FindOpenWork", "ListBucket", (Place.BUCKET,)),
-        Grant("ReadFiles", "GetObject", (*OPEN, *ENDED)),
+        Grant("ReadFiles", "GetObject", (*OPEN, Place.FAILED)),
         Grant("ReadVerdicts", "GetObjectTagging", OPEN),
         Grant("RemoveMovedAndDeleted", "DeleteObject", (*OPEN, *ENDED)),
         Grant("RecordJobs", "GetItem PutItem UpdateItem", (Place.JOBS,)),

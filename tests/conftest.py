@@ -4,7 +4,13 @@ from collections.abc import Callable
 
 import pytest
 
+from tests.stack.proof import Proof
+
 FIGURE = "figure"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.pluginmanager.register(Proof(config), "proof")
 
 
 @pytest.fixture

@@ -13,12 +13,14 @@ from typing import NoReturn
 from ops.children import when_parent_is_gone
 from ops.embedded_aws import HOST, environment
 from ops.embedded_aws.access import (
+    ask_for_leave_to_know,
     ask_for_leave_to_tag,
     authorize_batches_as_single_calls,
     name_functions_and_rules,
     name_the_role_of_a_session,
     refuse_headers_that_were_not_signed,
 )
+from ops.embedded_aws.calls import record_calls
 from ops.embedded_aws.copies import keep_conditions_of_copies
 from ops.embedded_aws.faults import Faults
 from ops.embedded_aws.forms import verify_checksums_of_forms
@@ -47,6 +49,7 @@ def main() -> None:
     parser.add_argument("--listening", type=int, help="descriptor of a socket that listens on the port")
     parser.add_argument("--faults", type=float, default=0.0, help="the share of requests that fail")
     parser.add_argument("--seed", type=int, default=0, help="of the faults")
+    parser.add_argument("--record-calls", type=Path, metavar="FILE", help="note there who asked IAM for what")
     options = parser.parse_args()
     state_dir: Path = options.state_dir.resolve()
     # Unpacked functions of a run that was killed.
@@ -56,6 +59,8 @@ def main() -> None:
     settings = environment(options.port, state_dir, os.environ)
     os.environ.clear()
     os.environ.update(settings)
+    if options.record_calls:
+        record_calls(options.record_calls)
     held: int | None = options.listening
     bind = f"{HOST}:{options.port}" if held is None else f"fd://{held}"
     asyncio.run(serve(bind, options.faults, options.seed))
@@ -78,6 +83,7 @@ async def serve(bind: str, faults: float, seed: int) -> None:
     authorize_batches_as_single_calls()
     name_functions_and_rules()
     ask_for_leave_to_tag()
+    ask_for_leave_to_know()
     name_the_role_of_a_session()
     refuse_headers_that_were_not_signed()
     take_malware_protection_plans()

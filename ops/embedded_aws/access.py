@@ -101,6 +101,37 @@ def ask_for_leave_to_tag() -> None:
     iam_actions.s3_additional_checks = s3_additional_checks
 
 
+def ask_for_leave_to_know() -> None:
+    """MiniStack tells whoever may read a key that nothing lies there, and compares etags for anybody.
+
+    To who may not list the bucket, S3 answers 403 instead of 404. Who deletes on condition of an etag may
+    read the object (Amazon S3 API Reference, GetObject, HeadObject and CopyObject, "Permissions"; Amazon S3
+    User Guide, "How to perform conditional deletes").
+    """
+    from ministack.core import iam_actions
+    from ministack.services import s3
+
+    unbridged = iam_actions.s3_additional_checks
+
+    def s3_additional_checks(
+        method: str, path: str, headers: Mapping[str, str], body: bytes, query: dict[str, Any]
+    ) -> list[tuple[str, str]]:
+        checks: list[tuple[str, str]] = unbridged(method, path, headers, body, query)
+        bucket, _, key = path.lstrip("/").partition("/")
+        action = iam_actions._s3_action(method, path, query)
+        read = [f"arn:aws:s3:::{bucket}/{key}"] if key and action == "GetObject" else []
+        read += [arn for also, arn in checks if also == "s3:GetObject"]
+        for arn in read:
+            place, _, name = arn.removeprefix("arn:aws:s3:::").partition("/")
+            if name not in s3._buckets.get(place, {"objects": {name: None}})["objects"]:
+                checks = [*checks, ("s3:ListBucket", f"arn:aws:s3:::{place}")]
+        if key and action == "DeleteObject" and headers.get("if-match"):
+            checks = [*checks, ("s3:GetObject", f"arn:aws:s3:::{bucket}/{key}")]
+        return checks
+
+    iam_actions.s3_additional_checks = s3_additional_checks
+
+
 def refuse_headers_that_were_not_signed() -> None:
     """MiniStack does whatever the headers of a presigned request say, also where nobody signed them.
 

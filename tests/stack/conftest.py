@@ -6,7 +6,9 @@ import pytest
 
 from ops import tokens
 from ops.stack import LocalStack
+from tests.stack.proof import RECORDED
 from tests.stack.quiet import searched_when_stopped
+from tests.stack.recorded import recorded_until_stopped
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -15,6 +17,14 @@ def quiet() -> Iterator[None]:
     with searched_when_stopped() as found:
         yield
     assert found() == [], found()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def calls(pytestconfig: pytest.Config) -> Iterator[None]:
+    """What the functions do in this process is held against their policies in the end, by `proof`."""
+    with recorded_until_stopped() as recorded:
+        yield
+    pytestconfig.stash[RECORDED].update(recorded)
 
 
 @pytest.fixture(scope="session")

@@ -336,6 +336,43 @@ def tagging_needs_its_permission(server: Server) -> bool:
     return refused == len(calls)
 
 
+def knowing_needs_its_permission(server: Server) -> bool:
+    """That nothing lies on a key, and that what lies there has an etag."""
+    root, iam = server.client("s3"), server.client("iam")
+    root.create_bucket(Bucket="secret")
+    etag = root.put_object(Bucket="secret", Key="has", Body=b"bytes")["ETag"]
+    reader, deleter = (
+        client("s3", server.url, session(*user_who_may(iam, action, "arn:aws:s3:::secret/*")))
+        for action in ("s3:GetObject", "s3:DeleteObject")
+    )
+    reader.head_object(Bucket="secret", Key="has")
+    calls: list[Callable[[], Any]] = [
+        lambda: reader.head_object(Bucket="secret", Key="has-not"),
+        lambda: reader.get_object(Bucket="secret", Key="has-not"),
+        lambda: deleter.delete_object(Bucket="secret", Key="has", IfMatch=etag),
+    ]
+    return all(status_of(call) == 403 for call in calls)
+
+
+def user_who_may(iam: Any, action: str, resource: str) -> tuple[str, str]:
+    """The keys of a new user."""
+    name = f"may-{action.partition(':')[2]}"
+    iam.create_user(UserName=name)
+    statement = {"Effect": "Allow", "Action": [action], "Resource": [resource]}
+    policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+    iam.put_user_policy(UserName=name, PolicyName=name, PolicyDocument=policy)
+    key = iam.create_access_key(UserName=name)["AccessKey"]
+    return key["AccessKeyId"], key["SecretAccessKey"]
+
+
+def status_of(call: Callable[[], Any]) -> int:
+    try:
+        answer = call()
+    except ClientError as error:
+        answer = error.response
+    return int(answer["ResponseMetadata"]["HTTPStatusCode"])
+
+
 def a_condition_names_the_role_of_a_session(server: Server) -> bool:
     root, iam = server.client("s3"), server.client("iam")
     root.create_bucket(Bucket="guarded")
@@ -560,6 +597,7 @@ BRIDGES: list[tuple[Probe, str]] = [
     (a_batch_needs_only_the_permission_of_its_calls, "authorize_batches_as_single_calls"),
     (functions_and_rules_are_made_by_who_may_make_these, "name_functions_and_rules"),
     (tagging_needs_its_permission, "ask_for_leave_to_tag"),
+    (knowing_needs_its_permission, "ask_for_leave_to_know"),
     (a_condition_names_the_role_of_a_session, "name_the_role_of_a_session"),
     (a_header_that_was_not_signed_is_refused, "refuse_headers_that_were_not_signed"),
     (a_malware_protection_plan_is_taken, "take_malware_protection_plans"),

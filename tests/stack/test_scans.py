@@ -5,6 +5,7 @@ It has GuardDuty's role, and nothing else that would let it tag.
 
 import argparse
 import json
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -12,12 +13,15 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError
 
+from chalicelib.jobs import Ending, Job, Status, from_item
+from chalicelib.keys import new_job_id
 from ops import deployment as deployments
 from ops import sweep
 from ops.doctor import parts
 from ops.doctor.findings import Level
 from ops.load.journal import waiting as messages_on
 from ops.stack import LocalStack
+from tests.stack.left import invoke, leave, ledger
 from tests.stack.user import User, eventually, http_call, send_form
 
 CLEAN, INFECTED = "NO_THREATS_FOUND", "THREATS_FOUND"
@@ -308,3 +312,78 @@ def test_no_message_came_more_than_once(user: User) -> None:
     )
     assert dead["Attributes"]["ApproximateNumberOfMessages"] == "0"
     assert {item["attempts"]["N"] for item in user.items("JobsTable")} <= {"0", "1"}
+
+
+def test_the_sweep_finds_its_work_under_every_prefix(user: User) -> None:
+    """What is cleared away, announced or entered again; nobody scans any of it, so nothing else moves."""
+    stack, book = user.stack, ledger(user.stack)
+
+    def lying(key: str, body: bytes) -> Job:
+        """An object, entered in the ledger by its event."""
+        user.put(key, body)
+        return eventually(lambda: job_of(key, body), f"{key} is entered")
+
+    def job_of(key: str, body: bytes) -> Job | None:
+        jobs = [from_item(item) for item in user.items("JobsTable")]
+        return next((j for j in jobs if (j.source_key, j.size) == (key, len(body))), None)
+
+    def ended(job: Job) -> Job:
+        _, claimed = book.claim(job.owner, job.job_id, job.etag)
+        assert claimed
+        return book.finish(claimed, Ending(Status.COMPLETED, f"processed/_/{job.job_id}/file"))
+
+    def uploaded(body: bytes, job_id: str) -> Job:
+        return lying(f"uploads/_/{job_id}/file", body)
+
+    lying("incoming/unscanned.json", b'{"id": "unscanned"}')
+    uploaded(b"nobody has scanned this", new_job_id())
+    old_enough = time.time() + 2
+    dropped = ended(lying("incoming/sweep.json", b"{}"))
+    twice = new_job_id()
+    ended(uploaded(b"first", twice))
+    again = ended(uploaded(b"second time", twice))
+    deleted = uploaded(b"deleted", new_job_id())
+    book.delete(deleted)
+    for prefix in ("processed", "rejected", "failed"):
+        user.put(f"{prefix}/_/{deleted.job_id}/left", b"left")
+    unknown = uploaded(b"unknown to the ledger", new_job_id())
+    stack.client("dynamodb").delete_item(
+        TableName=stack.outputs["JobsTable"], Key={"owner": {"S": "_"}, "jobId": {"S": unknown.job_id}}
+    )
+    gone = [*(job.source_key for job in (dropped, again, deleted))]
+    gone += [f"{prefix}/_/{deleted.job_id}/left" for prefix in ("processed", "rejected", "failed")]
+
+    def done() -> bool:
+        all_are_old = time.time() > old_enough
+        swept(user)
+        return (
+            all_are_old and not any(user.keys(key) for key in gone) and user.job(unknown.job_id) is not None
+        )
+
+    eventually(done, "all of it is pushed on")
+    assert again.run == 2
+
+
+def test_the_event_of_a_scan_finds_its_file_or_none(user: User, guardduty: GuardDuty) -> None:
+    told = {"bucketName": user.bucket, "objectKey": "uploads/_/gone", "eTag": "e"}
+    names = ("version", "id", "account", "region", "detail-type", "source", "time")
+    event = dict.fromkeys(names, "") | {"resources": [], "detail": {"s3ObjectDetails": told}}
+    invoke(user.stack, "on_scan", event)
+    user.put("incoming/scanned.json", b'{"id": "scanned"}')
+
+    guardduty.scan("incoming/scanned.json")
+
+    eventually(lambda: not user.keys("incoming/scanned.json"), "it is processed")
+
+
+def test_a_heavy_file_of_which_no_scan_can_say_anything_fails(user: User) -> None:
+    left = leave(user.stack, "uploads/", b"text")
+    user.stack.client("s3").put_object_tagging(
+        Bucket=user.bucket, Key=left.job.key, Tagging=tagging("FAILED")
+    )
+
+    assert invoke(user.stack, "detect", left.task) == {"next": "finish"}
+
+    verdict = left.now().verdict
+    assert verdict
+    assert (verdict["status"], verdict["error"]["code"]) == (Status.FAILED, "scan_failed")

@@ -25,6 +25,10 @@ REGION: Final = "eu-central-1"  # not us-east-1, whose S3 forgives more than any
 
 @pytest.fixture
 def env(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    return make_env(monkeypatch)
+
+
+def make_env(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     """A complete environment, in force for the test; whatever the shell says of AWS is not."""
     for name in os.environ:
         if name.startswith("AWS_"):

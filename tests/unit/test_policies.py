@@ -1,20 +1,22 @@
-"""ops/policies.py: what each function may do, pinned by a golden file.
+"""ops/policies.py: what each function may do, pinned by a golden file for each stage.
 
-When a policy is meant to change, regenerate the golden file, and read its diff:
+When a policy is meant to change, regenerate the golden files, and read their diff:
 
     PYTHONPATH=. .venv/bin/python tests/unit/test_policies.py
 """
 
 import json
 import re
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from ops.policies import ASYNCHRONOUS, GRANTS, Policy, Prefixes, Resources, policy, write
 
-GOLDEN = Path(__file__).parent / "golden" / "policies-local.json"
+ROOT = Path(__file__).parents[2]
+STAGES = tuple(json.loads((ROOT / ".chalice" / "config.json").read_text(encoding="utf-8"))["stages"])
 
 KINDS = ("", "table/", "log-group:/aws/lambda/", "stateMachine:", "execution:")
 
@@ -36,8 +38,23 @@ OUTPUTS = {
 LOCAL = Resources.from_outputs("local", OUTPUTS)
 
 
-def policies() -> dict[str, Policy]:
-    return {function: policy(function, LOCAL) for function in GRANTS}
+def policies(resources: Resources = LOCAL) -> dict[str, Policy]:
+    return {function: policy(function, resources) for function in GRANTS}
+
+
+def resources_of(stage: str) -> Resources:
+    """As a deployment of it would have them; all but the local one in an account on AWS."""
+    names: dict[str, Any] = {
+        name: value.replace("waybill-local", f"waybill-{stage}")
+        for name, value in asdict(LOCAL).items()
+        if isinstance(value, str)
+    }
+    on_aws = {} if stage == "local" else {"region": "eu-central-1", "account": "123456789012"}
+    return replace(LOCAL, **names | on_aws | {"stage": stage})
+
+
+def golden(stage: str) -> Path:
+    return ROOT / "tests" / "unit" / "golden" / f"policies-{stage}.json"
 
 
 def allowed(function: str, resources: Resources = LOCAL) -> set[tuple[str, str]]:
@@ -50,8 +67,13 @@ def allowed(function: str, resources: Resources = LOCAL) -> set[tuple[str, str]]
     }
 
 
-def test_the_policies_are_the_golden_ones() -> None:
-    assert policies() == json.loads(GOLDEN.read_text(encoding="utf-8"))
+@pytest.mark.parametrize("stage", STAGES)
+def test_the_policies_are_the_golden_ones(stage: str) -> None:
+    assert policies(resources_of(stage)) == json.loads(golden(stage).read_text(encoding="utf-8"))
+
+
+def test_no_golden_file_is_left_of_a_stage_that_is_gone() -> None:
+    assert sorted(golden("local").parent.glob("policies-*.json")) == sorted(map(golden, STAGES))
 
 
 @pytest.mark.parametrize("function", GRANTS)
@@ -181,4 +203,6 @@ def test_another_stages_resources_are_refused_before_anything_is_written(tmp_pat
 
 
 if __name__ == "__main__":
-    GOLDEN.write_text(json.dumps(policies(), indent=2) + "\n", encoding="utf-8")
+    for stage in STAGES:
+        text = json.dumps(policies(resources_of(stage)), indent=2) + "\n"
+        golden(stage).write_text(text, encoding="utf-8")

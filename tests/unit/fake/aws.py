@@ -25,6 +25,7 @@ from botocore.exceptions import ConnectionClosedError, ReadTimeoutError
 from chalicelib import clients
 from tests.unit.fake.dynamodb import DynamoDb
 from tests.unit.fake.errors import Refused
+from tests.unit.fake.leave import Leave, needed
 from tests.unit.fake.messaging import Sns, Sqs
 from tests.unit.fake.s3 import S3
 from tests.unit.fake.stepfunctions import StepFunctions
@@ -90,6 +91,10 @@ class FakeAws:
         self.stepfunctions = StepFunctions()
         self.made: list[str] = []
         """Every call of the code under test, as `s3.GetObject`."""
+        self.caller = ""
+        """The function in whose name calls are made; empty where it is nobody's."""
+        self.leave: dict[str, set[Leave]] = {}
+        """Caller to whatever it needed leave for, since the beginning."""
         self.hook: Hook | None = None
         self.twice: int | None = None
         """The number of a call that the SDK sends twice, as it does when the first answer got lost."""
@@ -133,6 +138,8 @@ class FakeAws:
         number = len(self.made)
         name = f"{service}.{operation}"
         self.made.append(name)
+        if self.caller:
+            self.leave.setdefault(self.caller, set()).update(needed(service, operation, request, self.s3))
         if self.hook:
             self.hook("before", name)
         self._come_to_grief("before", number)

@@ -100,7 +100,16 @@ class Stage:
         return {route.view_function.__name__ for methods in routes for route in methods.values()}
 
     def invoke(self, handler: str, event: Any) -> Any:
-        return getattr(self.app, handler)(event, self._context())
+        with self._calls_of(handler):
+            return getattr(self.app, handler)(event, self._context())
+
+    @contextmanager
+    def _calls_of(self, function: str) -> Iterator[None]:
+        self.aws.caller = function
+        try:
+            yield
+        finally:
+            self.aws.caller = ""
 
     def http(
         self, method: str, path: str, body: Any = None, headers: Mapping[str, str] | None = None
@@ -135,7 +144,8 @@ class Stage:
         return self.gateway(event)
 
     def gateway(self, event: Any) -> Answer:
-        answer = self.app.app(event, self._context())
+        with self._calls_of("api_handler"):
+            answer = self.app.app(event, self._context())
         return Answer(answer["statusCode"], answer["body"], answer["headers"])
 
     def route(self, method: str, path: str) -> tuple[str, dict[str, str], str]:

@@ -2,6 +2,7 @@
 # Another interpreter: make PYTHON=/path/to/python3.12 run
 
 PYTHON ?= python3
+STAGE ?= dev
 PORT ?= 8000
 AWS_PORT ?= 4566
 FILES ?= 2000
@@ -24,10 +25,10 @@ INSTALLED := $(VENV)/installed-$(VERSION)
 # Node.js, for who changes the page or tests it; nothing that runs needs it.
 NODE := $(VENV)/node-$(VERSION)
 
-.PHONY: help run token demo doctor load test page lint clean
+.PHONY: help run token demo doctor terraform load test page lint clean
 
 help: ## list what you can do (this)
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-6s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
 
 run: $(INSTALLED) ## run everything on this machine until Ctrl-C; PORT=8000 AWS_PORT=4566, AUTH=jwt asks for tokens
 	@exec $(BIN)/python -m ops run --port $(PORT) --aws-port $(AWS_PORT) $(AUTH_OPTION)
@@ -43,6 +44,9 @@ doctor: $(INSTALLED) ## say what is stuck in a running `make run`, why, and what
 
 load: $(INSTALLED) ## send FILES=2000 files through a stack of its own on a bad day, and add up; SEED=1 FAULTS=0.02
 	@exec $(BIN)/python -m ops load --files $(FILES) --seed $(SEED) --faults $(FAULTS)
+
+terraform: $(INSTALLED) ## prepare build/terraform/STAGE, from which Terraform deploys it; STAGE=dev STATE_BUCKET=...
+	@exec $(BIN)/python -m ops terraform --stage '$(STAGE)' $(STATE_BUCKET:%=--state-bucket '%')
 
 # A file's tests share a stack, so they stay together. Those of the stack spend half their time waiting: beside
 # others, and begun first, they cost least.

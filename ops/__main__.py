@@ -43,6 +43,7 @@ ELSEWHERE = {
     "doctor": "what is stuck, since when, why, and what to do about it",
     "load": "send thousands of files through a stack of its own, on a bad day, and add up",
     "redrive": "dead letters: list them, show one, send them back to their queue",
+    "terraform": "prepare a directory from which Terraform deploys a stage",
     "sweep": "push on what is stuck now, instead of at the next time",
 }
 

@@ -25,10 +25,11 @@ INSTALLED := $(VENV)/installed-$(VERSION)
 # Node.js, for who changes the page or tests it; nothing that runs needs it.
 NODE := $(VENV)/node-$(VERSION)
 
-.PHONY: help run token demo doctor terraform load test page lint clean
+.PHONY: help run token demo deploy destroy doctor terraform load test page lint clean
 
 help: ## list what you can do (this)
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s
+", $$1, $$2 }' Makefile
 
 run: $(INSTALLED) ## run everything on this machine until Ctrl-C; PORT=8000 AWS_PORT=4566, AUTH=jwt asks for tokens
 	@exec $(BIN)/python -m ops run --port $(PORT) --aws-port $(AWS_PORT) $(AUTH_OPTION)
@@ -38,6 +39,12 @@ token: $(INSTALLED) ## print a token for a stack with AUTH=jwt; USER=alice
 
 demo: $(INSTALLED) ## send real files through and check where each one ends
 	@exec $(BIN)/python -m ops demo
+
+deploy: $(INSTALLED) ## make or update STAGE=dev on AWS; DRY_RUN=1 only says what would change
+	@exec $(BIN)/python -m ops deploy --stage '$(STAGE)' $(if $(DRY_RUN),--dry-run)
+
+destroy: $(INSTALLED) ## take STAGE=dev down and keep its data; DELETE_DATA=1 deletes it too, YES=1 does not ask
+	@exec $(BIN)/python -m ops destroy --stage '$(STAGE)' $(if $(DELETE_DATA),--delete-data) $(if $(YES),--yes)
 
 doctor: $(INSTALLED) ## say what is stuck in a running `make run`, why, and what to do
 	@exec $(BIN)/python -m ops doctor --aws-port $(AWS_PORT)

@@ -40,6 +40,8 @@ Logs {log}
 # Commands that have their arguments in a module of their name.
 ELSEWHERE = {
     "upload": "send files, and tell what became of them",
+    "deploy": "make or update a stage on AWS",
+    "destroy": "take a stage on AWS down; its data stays, unless told otherwise",
     "doctor": "what is stuck, since when, why, and what to do about it",
     "load": "send thousands of files through a stack of its own, on a bad day, and add up",
     "redrive": "dead letters: list them, show one, send them back to their queue",

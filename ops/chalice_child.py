@@ -3,15 +3,21 @@
 FD is the descriptor of a socket that listens already, for `chalice local` to serve.
 """
 
+import json
 import os
 import socket
 import sys
 from typing import Any
 
 from chalice.cli import main
+from chalice.config import Config
+from chalice.constants import DEFAULT_HANDLER_NAME
 from chalice.local import ChaliceRequestHandler, ThreadedHTTPServer
 
 from ops.children import when_parent_is_gone
+
+HTTP_VARIABLES = "WAYBILL_HTTP_VARIABLES"
+"""Environment variable with settings for the HTTP handler alone, as JSON: they shall be in no file."""
 
 
 def send_responses_whole() -> None:
@@ -42,10 +48,23 @@ def serve_on(listening: socket.socket) -> None:
     unbound.server_bind = adopt
 
 
+def give_the_http_handler(variables: dict[str, str]) -> None:
+    """These settings come on top of what the configuration file has for that function."""
+    unbound: Any = Config
+    merged = unbound.environment_variables.fget
+
+    def environment_variables(config: Config) -> dict[str, str]:
+        own = variables if config.function_name == DEFAULT_HANDLER_NAME else {}
+        return {**merged(config), **own}
+
+    unbound.environment_variables = property(environment_variables)
+
+
 if __name__ == "__main__":
     when_parent_is_gone(lambda: os._exit(1))
     send_responses_whole()
     know_all_methods()
+    give_the_http_handler(json.loads(os.environ.pop(HTTP_VARIABLES, "{}")))
     if sys.argv[1:2] and sys.argv[1].isdigit():
         serve_on(socket.socket(fileno=int(sys.argv.pop(1))))
     # `-m` puts this checkout first on the path; the app must come from the project directory alone.

@@ -73,6 +73,7 @@ class Resources:
     queue: str
     deliveries_queue: str
     deliveries_dead_letter_queue: str
+    failed_events_queue: str
     topic: str
     state_machine: str
     prefixes: Prefixes = field(default_factory=Prefixes)
@@ -100,6 +101,7 @@ class Resources:
             queue=outputs["QueueUrl"].rsplit("/", 1)[-1],
             deliveries_queue=outputs["DeliveriesQueueUrl"].rsplit("/", 1)[-1],
             deliveries_dead_letter_queue=outputs["DeliveriesDeadLetterQueueUrl"].rsplit("/", 1)[-1],
+            failed_events_queue=outputs["FailedEventsQueueUrl"].rsplit("/", 1)[-1],
             topic=topic,
             state_machine=outputs["StateMachineArn"].rsplit(":", 1)[-1],
             prefixes=prefixes or Prefixes(),
@@ -128,6 +130,7 @@ class Place(Enum):
     QUEUE = ("sqs", "{r.queue}")
     DELIVERIES_QUEUE = ("sqs", "{r.deliveries_queue}")
     DELIVERIES_DEAD_LETTER_QUEUE = ("sqs", "{r.deliveries_dead_letter_queue}")
+    FAILED_EVENTS_QUEUE = ("sqs", "{r.failed_events_queue}")
     TOPIC = ("sns", "{r.topic}")
     STATE_MACHINE = ("states", "stateMachine:{r.state_machine}")
     EXECUTIONS = ("states", "execution:{r.state_machine}:*")
@@ -179,6 +182,9 @@ END = (
     Grant("AnnounceEnds", "Publish", (Place.TOPIC,)),
 )
 """A step that ends a job."""
+
+ASYNCHRONOUS = ("on_upload", "on_incoming", "on_scan", "notify", "sweep")
+"""Functions that nobody waits for: what fails of their events is told to the queue of failed events."""
 
 GRANTS: Mapping[str, tuple[Grant, ...]] = {
     "api_handler": (
@@ -270,12 +276,17 @@ GRANTS: Mapping[str, tuple[Grant, ...]] = {
 }
 
 
+BY_LAMBDA = Grant("ReportFailedEvents", "SendMessage", (Place.FAILED_EVENTS_QUEUE,))
+"""What the Lambda service does in the name of an asynchronous function; none of them asks for it itself."""
+
+
 def policy(function: str, resources: Resources) -> Policy:
     """The policy document of one function of app.py; KeyError for a function that has no row in the table."""
+    grants = (*GRANTS[function], *[BY_LAMBDA] * (function in ASYNCHRONOUS))
     return {
         "Version": "2012-10-17",
         "Statement": [
-            *(grant.statement(resources) for grant in GRANTS[function]),
+            *(grant.statement(resources) for grant in grants),
             _own_logs(function, resources),
         ],
     }

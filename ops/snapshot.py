@@ -48,8 +48,18 @@ def take(
     `variables` are settings beside or instead of those of the checkout's local stage.
     What Chalice remembers of its deployments in `target` stays, so that it updates them.
     """
+    copy_code(checkout, target)
     chalice = target / ".chalice"
-    chalice.mkdir(parents=True, exist_ok=True)
+    config = json.loads((checkout / ".chalice" / "config.json").read_text())
+    config["stages"] = {STAGE: _configured(config["stages"][STAGE], endpoint_url, outputs)}
+    config["stages"][STAGE]["environment_variables"] |= variables or {}
+    (chalice / "config.json").write_text(json.dumps(config, indent=2))
+    policies.write(chalice, STAGE, policies.Resources.from_outputs(STAGE, outputs))
+
+
+def copy_code(checkout: Path, target: Path) -> None:
+    """What a package is made of, without the libraries."""
+    (target / ".chalice").mkdir(parents=True, exist_ok=True)
     shutil.rmtree(target / "chalicelib", ignore_errors=True)
     shutil.copytree(
         checkout / "chalicelib", target / "chalicelib", ignore=shutil.ignore_patterns("__pycache__", "*.pyc")
@@ -57,11 +67,6 @@ def take(
     shutil.copy(checkout / "app.py", target / "app.py")
     # MiniStack runs functions with this interpreter, which has everything installed already.
     (target / "requirements.txt").write_text("")
-    config = json.loads((checkout / ".chalice" / "config.json").read_text())
-    config["stages"] = {STAGE: _configured(config["stages"][STAGE], endpoint_url, outputs)}
-    config["stages"][STAGE]["environment_variables"] |= variables or {}
-    (chalice / "config.json").write_text(json.dumps(config, indent=2))
-    policies.write(chalice, STAGE, policies.Resources.from_outputs(STAGE, outputs))
 
 
 def parameters(checkout: Path, variables: Mapping[str, str]) -> dict[str, str]:

@@ -22,7 +22,7 @@ resource "aws_cloudwatch_log_group" "function" {
   for_each = local.functions
 
   name              = "/aws/lambda/${each.value}"
-  retention_in_days = var.log_retention_days
+  retention_in_days = local.log_retention_days
 }
 
 # In the bucket of the files, below a prefix that is nobody's. Functions that run have their own copy of it.

@@ -1,16 +1,10 @@
 variable "parameters" {
-  description = "More parameters of infra/template.yaml, or others in place of those that the settings choose."
+  description = "More parameters of infra/template.yaml, where Terraform knows what infra/<stage>.json cannot: subnets, say."
   type        = map(string)
   default     = {}
 
   validation {
-    condition     = !contains(keys(var.parameters), "Stage")
-    error_message = "The stage is chosen when the functions are packaged: python -m ops terraform --stage NAME."
+    condition     = length(setintersection(keys(var.parameters), ["Stage", "MalwareScan", "Transcriber"])) == 0
+    error_message = "Stage, MalwareScan and Transcriber follow from what was packaged: package again instead."
   }
-}
-
-variable "log_retention_days" {
-  description = "How long the functions' logs are kept."
-  type        = number
-  default     = 30
 }

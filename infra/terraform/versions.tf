@@ -21,4 +21,8 @@ provider "aws" {
 
   # What was generated names this account's resources; with other credentials nothing is touched.
   allowed_account_ids = [local.account]
+
+  default_tags {
+    tags = local.tags
+  }
 }

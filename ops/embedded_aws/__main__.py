@@ -25,6 +25,7 @@ from ops.embedded_aws.functions import (
     make_functions_active_at_once,
     name_errors_of_functions,
     queue_asynchronous_events,
+    tell_functions_their_handler,
 )
 from ops.embedded_aws.guardduty import take_malware_protection_plans
 from ops.embedded_aws.large_objects import (
@@ -86,6 +87,7 @@ async def serve(bind: str, faults: float, seed: int) -> None:
     keep_conditions_of_copies()
     queue_asynchronous_events()
     name_errors_of_functions()
+    tell_functions_their_handler()
     read_large_objects_by_the_piece()
     complete_large_uploads_beside_other_requests()
     requests = Requests(Faults(app, faults, seed) if faults else app)

@@ -99,6 +99,22 @@ def name_errors_of_functions() -> None:
     lambda_svc._execute_function_warm = execute_and_name
 
 
+def tell_functions_their_handler() -> None:
+    """MiniStack sets no `_HANDLER`.
+
+    On AWS every function finds its handler there (Lambda Developer Guide, "Defined runtime environment
+    variables"); those that answer no requests go by it.
+    """
+    from ministack.core import lambda_runtime
+
+    credentials = lambda_runtime.execution_credentials
+
+    def credentials_and_handler(config: State) -> State:
+        return {**credentials(config), "_HANDLER": config["Handler"]}
+
+    lambda_runtime.execution_credentials = credentials_and_handler
+
+
 def error_type(message: str, log: str) -> str:
     """The class of the error whose traceback is the last thing in a log."""
     if message == "Worker process died":

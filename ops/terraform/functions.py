@@ -20,16 +20,13 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ops.policies import HTTP_HANDLER
+from ops.policies import ASYNCHRONOUS, HTTP_HANDLER
 
 Resources = dict[str, dict[str, dict[str, Any]]]
 
 STACK = "aws_cloudformation_stack.waybill"
 PACKAGE = "aws_s3_object.package"
 LOG_GROUPS = "aws_cloudwatch_log_group.function"
-
-# Each becomes a Terraform variable, named in lower case.
-SECRETS = ("JWT_SECRET",)
 
 
 def made_valid(chalice: Mapping[str, Any], prefix: str, secrets: Iterable[str]) -> dict[str, Any]:
@@ -54,6 +51,31 @@ def made_valid(chalice: Mapping[str, Any], prefix: str, secrets: Iterable[str]) 
         "locals": chalice["locals"] | {"functions": _names(resources)},
         "data": data,
         "resource": resources,
+    }
+
+
+def hand_failed_events_over(resources: Resources, queue_arn: str) -> None:
+    """What an asynchronous function was given three times in vain goes to this queue."""
+    resources["aws_lambda_function_event_invoke_config"] = {
+        name: {
+            "function_name": f"${{aws_lambda_function.{name}.function_name}}",
+            "destination_config": {"on_failure": {"destination": queue_arn}},
+            # Lambda asks whether the role may send there.
+            "depends_on": [f"aws_iam_role_policy.{name}_role"],
+        }
+        for name in ASYNCHRONOUS
+    }
+
+
+def limit_requests(resources: Resources, rate: float, burst: int) -> None:
+    """Requests a second, and at once, for each method of each path."""
+    resources["aws_api_gateway_method_settings"] = {
+        "rest_api": {
+            "rest_api_id": "${aws_api_gateway_rest_api.rest_api.id}",
+            "stage_name": "${aws_api_gateway_stage.rest_api.stage_name}",
+            "method_path": "*/*",
+            "settings": {"throttling_rate_limit": rate, "throttling_burst_limit": burst},
+        }
     }
 
 

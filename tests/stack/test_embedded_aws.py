@@ -533,6 +533,12 @@ def others_are_served_while_an_upload_is_completed(server: Server) -> bool:
     return served > 10
 
 
+def a_function_is_told_its_handler(server: Server) -> bool:
+    server.create_function("told", "import os\ndef handler(*_): return os.environ.get('_HANDLER')")
+    answer = server.client("lambda").invoke(FunctionName="told")
+    return bool(json.loads(answer["Payload"].read()) == "code.handler")
+
+
 Probe = Callable[[Server], bool]
 BRIDGES: list[tuple[Probe, str]] = [
     (functions_are_active_at_once, "make_functions_active_at_once"),
@@ -553,6 +559,7 @@ BRIDGES: list[tuple[Probe, str]] = [
     (asynchronous_events_wait_for_their_turn, "queue_asynchronous_events, its turns,"),
     (sns_tries_a_failing_function_three_times, "queue_asynchronous_events, its delivery from SNS,"),
     (errors_of_functions_have_their_names, "name_errors_of_functions"),
+    (a_function_is_told_its_handler, "tell_functions_their_handler"),
     (state_survives_a_kill, "checkpoint_state"),
     (queues_follow_the_port, "move_to_port"),
 ]

@@ -84,7 +84,6 @@ def terraform(stack: LocalStack, tmp_path_factory: pytest.TempPathFactory) -> Te
     assert done.returncode == 0, done.stderr
     assert "export TF_VAR_jwt_secret=" in done.stdout
     (directory / "local_override.tf").write_text(OVERRIDE)
-    (directory / "terraform.tfvars").write_text('parameters = { RequireTls = "false" }\n')
     stack.client("s3").create_bucket(Bucket=STATE_BUCKET)
     found = Terraform(directory, env)
     code, output = found.attempt("init", "-backend-config=backend.hcl", "-backend-config=use_path_style=true")
@@ -120,6 +119,8 @@ def test_a_file_goes_through_what_terraform_has_made(terraform: Terraform, stack
         if found["EventSourceArn"].endswith(f":{queue}")
     )
     assert mapping["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
+    destination = functions.get_function_event_invoke_config(FunctionName=f"waybill-{STAGE}-notify")
+    assert destination["DestinationConfig"]["OnFailure"]["Destination"].endswith(f"-{STAGE}-failed-events")
     (group,) = stack.client("logs").describe_log_groups(
         logGroupNamePrefix=f"/aws/lambda/waybill-{STAGE}-sweep"
     )["logGroups"]

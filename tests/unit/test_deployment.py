@@ -28,6 +28,7 @@ def aws_stage(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[S
         "DeliveriesTable": settings.deliveries_table,
         "DeliveriesQueueUrl": settings.deliveries_queue_url,
         "DeliveriesDeadLetterQueueUrl": settings.deliveries_dead_letter_queue_url,
+        "FailedEventsQueueUrl": "https://sqs/000000000000/waybill-dev-failed-events",
     }
     make_call = BaseClient._make_api_call  # type: ignore[attr-defined]
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from ops.policies import GRANTS, Policy, Prefixes, Resources, policy, write
+from ops.policies import ASYNCHRONOUS, GRANTS, Policy, Prefixes, Resources, policy, write
 
 GOLDEN = Path(__file__).parent / "golden" / "policies-local.json"
 
@@ -28,6 +28,7 @@ LOCAL = Resources.from_outputs(
         "DeliveriesTable": "waybill-local-deliveries",
         "DeliveriesQueueUrl": "http://127.0.0.1:4566/000000000000/waybill-local-deliveries",
         "DeliveriesDeadLetterQueueUrl": "http://127.0.0.1:4566/000000000000/waybill-local-deliveries-dead",
+        "FailedEventsQueueUrl": "http://127.0.0.1:4566/000000000000/waybill-local-failed-events",
         "QueueUrl": "http://127.0.0.1:4566/000000000000/waybill-local-jobs",
         "DeadLetterQueueUrl": "http://127.0.0.1:4566/000000000000/waybill-local-jobs-dead",
         "TopicArn": "arn:aws:sns:us-east-1:000000000000:waybill-local-events",
@@ -110,6 +111,13 @@ def test_a_function_writes_only_its_own_logs(function: str, group: str) -> None:
         ("logs:CreateLogStream", own),
         ("logs:PutLogEvents", own),
     }
+
+
+def test_what_fails_of_asynchronous_events_can_be_reported_and_nobody_else_writes_there() -> None:
+    queue = "arn:aws:sqs:us-east-1:000000000000:waybill-local-failed-events"
+    assert {function for function in GRANTS if ("sqs:SendMessage", queue) in allowed(function)} == set(
+        ASYNCHRONOUS
+    )
 
 
 def test_the_api_puts_files_nowhere_but_where_uploads_come_in() -> None:

@@ -321,6 +321,24 @@ def test_the_environment_is_read_once(settings: Settings, monkeypatch: pytest.Mo
     assert first == settings
 
 
+@pytest.mark.parametrize(("handler", "knows"), [(None, True), ("app.app", True), ("app.consume", False)])
+def test_only_who_answers_requests_needs_to_know_the_secret(
+    strict_env: dict[str, str], monkeypatch: pytest.MonkeyPatch, handler: str | None, knows: bool
+) -> None:
+    env = without(strict_env, "JWT_SECRET", "JWT_JWKS_URL") | {"AUTH_MODE": "jwt"}
+    env |= {"_HANDLER": handler} if handler else {}
+    monkeypatch.setattr(settings_module.os, "environ", env)
+    settings_module.get.cache_clear()
+    try:
+        if knows:
+            with pytest.raises(SettingsError, match="JWT_SECRET"):
+                settings_module.get()
+        else:
+            assert settings_module.get().tokens is None
+    finally:
+        settings_module.get.cache_clear()
+
+
 def test_a_failed_reading_is_not_kept(env: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
     settings_module.get.cache_clear()
     monkeypatch.delenv("BUCKET_NAME")

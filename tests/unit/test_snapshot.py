@@ -17,6 +17,7 @@ OUTPUTS = {
     "DeliveriesTable": "the-deliveries",
     "DeliveriesQueueUrl": "http://127.0.0.1:1/000000000000/a-deliveries-queue",
     "DeliveriesDeadLetterQueueUrl": "http://127.0.0.1:1/000000000000/a-dead-letter-queue",
+    "FailedEventsQueueUrl": "http://127.0.0.1:1/000000000000/a-failed-events-queue",
     "QueueUrl": "http://127.0.0.1:1/000000000000/a-queue",
     "TopicArn": "arn:aws:sns:us-east-1:000000000000:a-topic",
     "StateMachineArn": "arn:aws:states:us-east-1:000000000000:stateMachine:a-machine",

@@ -359,6 +359,12 @@ def test_the_scanner_may_change_nothing_but_tags(scanned: Stack) -> None:
             f"arn:aws:sqs:{REGION}:{ACCOUNT}:waybill-local-deliveries-dead",
         ),
         (
+            "FailedEventsQueuePolicy",
+            {"Queues": ["FailedEventsQueueUrl"]},
+            "sqs:*",
+            f"arn:aws:sqs:{REGION}:{ACCOUNT}:waybill-local-failed-events",
+        ),
+        (
             "TopicPolicy",
             {"Topics": ["TopicArn"]},
             "sns:Publish",
@@ -390,6 +396,7 @@ def test_only_tls_can_be_waived_and_only_by_saying_so() -> None:
         "DeadLetterQueuePolicy",
         "DeliveriesQueuePolicy",
         "DeliveriesDeadLetterQueuePolicy",
+        "FailedEventsQueuePolicy",
         "TopicPolicy",
     }
     assert by_default.statements("BucketPolicy").keys() == {"TlsOnly", "NoOldSignatures"}
@@ -455,7 +462,9 @@ def test_the_log_of_deliveries_is_encrypted_and_expires_and_is_not_kept(stack: S
     assert RAW["Resources"]["DeliveriesTable"]["DeletionPolicy"] == "Delete"
 
 
-@pytest.mark.parametrize("resource", ["Bucket", *TABLES, "DeliveriesQueue", "DeliveriesDeadLetterQueue"])
+@pytest.mark.parametrize(
+    "resource", ["Bucket", *TABLES, "DeliveriesQueue", "DeliveriesDeadLetterQueue", "FailedEventsQueue"]
+)
 def test_what_is_stored_outlives_the_stack(resource: str) -> None:
     assert RAW["Resources"][resource]["DeletionPolicy"] == "RetainExceptOnCreate"
     assert RAW["Resources"][resource]["UpdateReplacePolicy"] == "Retain"
@@ -508,8 +517,14 @@ def test_a_batch_of_deliveries_that_hang_ends_within_the_function_s_time(stack: 
     assert stack.resources["DeliveriesQueue"]["VisibilityTimeout"] >= 6 * timeout
 
 
+def test_failed_events_are_kept_for_two_weeks_and_nobody_else_sends_them_round(stack: Stack) -> None:
+    assert stack.resources["FailedEventsQueue"]["MessageRetentionPeriod"] == 14 * DAY
+    assert "RedrivePolicy" not in stack.resources["FailedEventsQueue"]
+
+
 @pytest.mark.parametrize(
-    "queue", ["Queue", "DeadLetterQueue", "DeliveriesQueue", "DeliveriesDeadLetterQueue"]
+    "queue",
+    ["Queue", "DeadLetterQueue", "DeliveriesQueue", "DeliveriesDeadLetterQueue", "FailedEventsQueue"],
 )
 def test_messages_are_encrypted(stack: Stack, queue: str) -> None:
     assert stack.resources[queue]["SqsManagedSseEnabled"] is True
@@ -553,7 +568,9 @@ def _variables(outputs: dict[str, str]) -> dict[str, str]:
 
 def test_the_local_stage_names_the_resources_that_the_template_makes(stack: Stack) -> None:
     made = _variables(stack.outputs)
-    assert made.pop("DEAD_LETTER_QUEUE_URL").endswith("-jobs-dead")  # for operators; no function needs it
+    # For operators; no function needs them.
+    assert made.pop("DEAD_LETTER_QUEUE_URL").endswith("-jobs-dead")
+    assert made.pop("FAILED_EVENTS_QUEUE_URL").endswith("-failed-events")
     assert made.items() <= _env("local").items()
 
 

@@ -1,0 +1,99 @@
+"""What Chalice has no setting for. A later `chalice deploy` leaves all of it as it is.
+
+Each step says what it changed, in lines; none, where everything was so already.
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from ops import throttle
+from ops.policies import APP, ASYNCHRONOUS, GRANTS, HTTP_HANDLER
+
+Clients = Callable[[str], Any]
+
+RESPONSE_TYPES = ["ReportBatchItemFailures"]
+
+ROLE_SECONDS = 60.0
+"""For which a role that was just made may not be known everywhere (IAM User Guide, "Changes that I make are
+not always immediately visible")."""
+
+
+def function_name(stage: str, function: str) -> str:
+    return f"{APP}-{stage}" + ("" if function == HTTP_HANDLER else f"-{function}")
+
+
+def keep_logs(client: Clients, stage: str, days: int) -> Iterator[str]:
+    """Logs are kept for ever unless somebody says otherwise; Chalice's setting misses the HTTP handler."""
+    logs = client("logs")
+    prefix = f"/aws/lambda/{APP}-{stage}"
+    pages = logs.get_paginator("describe_log_groups").paginate(logGroupNamePrefix=prefix)
+    there = {group["logGroupName"]: group for page in pages for group in page["logGroups"]}
+    for function in GRANTS:
+        name = f"/aws/lambda/{function_name(stage, function)}"
+        if name not in there:
+            with suppress(logs.exceptions.ResourceAlreadyExistsException):  # the function has just begun to
+                logs.create_log_group(logGroupName=name)
+        if there.get(name, {}).get("retentionInDays") != days:
+            logs.put_retention_policy(logGroupName=name, retentionInDays=days)
+            yield f"{name} is kept for {days} days"
+
+
+def report_failures_of_batches(client: Clients, stage: str) -> Iterator[str]:
+    """So that a message which failed comes again alone, and is counted as failed."""
+    functions = client("lambda")
+    for function in ("consume", "deliver"):
+        name = function_name(stage, function)
+        for mapping in functions.list_event_source_mappings(FunctionName=name)["EventSourceMappings"]:
+            if mapping.get("FunctionResponseTypes") != RESPONSE_TYPES:
+                functions.update_event_source_mapping(
+                    UUID=mapping["UUID"], FunctionResponseTypes=RESPONSE_TYPES
+                )
+                yield f"{function} reports which messages of a batch failed"
+
+
+def keep_failed_events(client: Clients, stage: str, queue_arn: str, *, pause: float = 3.0) -> Iterator[str]:
+    """What an asynchronous function was given three times in vain goes to the queue of failed events."""
+    functions = client("lambda")
+    wanted = {"OnSuccess": {}, "OnFailure": {"Destination": queue_arn}}
+    for function in ASYNCHRONOUS:
+        name = function_name(stage, function)
+        try:
+            found = functions.get_function_event_invoke_config(FunctionName=name)
+        except functions.exceptions.ResourceNotFoundException:
+            found = {}
+        if found.get("DestinationConfig", {}).get("OnFailure") != wanted["OnFailure"]:
+            _once_the_role_is_known(
+                lambda name=name: functions.put_function_event_invoke_config(  # type: ignore[misc]
+                    FunctionName=name, DestinationConfig=wanted
+                ),
+                pause,
+            )
+            yield f"failed events of {function} go to {queue_arn.rpartition(':')[2]}"
+
+
+def limit_requests(
+    client: Clients, rest_api_id: str, gateway_stage: str, limits: tuple[float, int] | None
+) -> Iterator[str]:
+    """None leaves what is there: it may have been set by `python -m ops throttle`."""
+    if limits and throttle.apply(client("apigateway"), rest_api_id, gateway_stage, *limits):
+        rate, burst = limits
+        yield f"the API takes {rate:g} requests a second, {burst} at once, for each method of each path"
+
+
+def _once_the_role_is_known(call: Callable[[], object], pause: float) -> None:
+    until = time.monotonic() + ROLE_SECONDS
+    while True:
+        try:
+            call()
+            return
+        except ClientError as error:
+            unknown = error.response["Error"]["Code"] == "InvalidParameterValueException" and "role" in str(
+                error
+            )
+            if not unknown or time.monotonic() > until:
+                raise
+            time.sleep(pause)

@@ -1,0 +1,185 @@
+"""What of a stage is no setting of the functions: `infra/<stage>.json`, and what follows from the settings.
+
+    {
+      "Parameters": {"AllowedOrigins": "https://app.example.com"},
+      "Tags": {"team": "files"},
+      "LogRetentionInDays": 30,
+      "Throttle": {"RatePerSecond": 50, "Burst": 100}
+    }
+
+All of it may be left out, and the file as well. `Parameters` and `Tags` are as in a template configuration
+file of CloudFormation, so that other tools can read them.
+"""
+
+import difflib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+from chalicelib.settings import GiB, Settings
+from ops.deploy.config import StageConfig
+from ops.deploy.refusal import Refused
+from ops.template import Template
+
+LOG_RETENTION_DAYS = 30
+
+RETENTIONS = (
+    1,
+    3,
+    5,
+    7,
+    14,
+    30,
+    60,
+    90,
+    120,
+    150,
+    180,
+    365,
+    400,
+    545,
+    731,
+    1096,
+    1827,
+    2192,
+    2557,
+    2922,
+    3288,
+    3653,
+)
+"""Days that CloudWatch Logs takes (API reference, PutRetentionPolicy)."""
+
+KEYS = ("Parameters", "Tags", "LogRetentionInDays", "Throttle")
+DERIVED = {
+    "Stage": "the stage's name",
+    "RequireTls": "where it is deployed to",
+    "MalwareScan": "MALWARE_SCAN in .chalice/config.json",
+}
+"""Parameters that nobody chooses, and what each follows from."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """Of one stage, as its operator wrote them."""
+
+    source: str
+    parameters: Mapping[str, str] = field(default_factory=dict)
+    tags: Mapping[str, str] = field(default_factory=dict)
+    log_retention_days: int = LOG_RETENTION_DAYS
+    throttle: tuple[float, int] | None = None
+    """Requests a second, and at once; None leaves the account's own limits."""
+
+    @classmethod
+    def read(cls, project: Path, stage: str) -> Self:
+        """
+        Raises:
+            Refused: there is something in the file that nothing knows of, or a value that cannot be.
+        """
+        path = project / "infra" / f"{stage}.json"
+        source = f"infra/{stage}.json"
+        if not path.exists():
+            return cls(source)
+        try:
+            written = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise Refused(f"{source} is not JSON: {error}") from None
+        if not isinstance(written, dict) or (unknown := set(written) - set(KEYS)):
+            what = f"has {', '.join(sorted(unknown))}" if isinstance(written, dict) else "is no object"
+            raise Refused(f"{source} {what}: it takes {', '.join(KEYS)}")
+        days = written.get("LogRetentionInDays", LOG_RETENTION_DAYS)
+        if days not in RETENTIONS:
+            raise Refused(
+                f"LogRetentionInDays in {source} is {days!r}: CloudWatch Logs takes one of {RETENTIONS}"
+            )
+        return cls(
+            source,
+            _texts(source, "Parameters", written),
+            _texts(source, "Tags", written),
+            int(days),
+            _throttle(source, written.get("Throttle")),
+        )
+
+
+def _texts(source: str, name: str, written: Mapping[str, Any]) -> dict[str, str]:
+    found = written.get(name, {})
+    if not isinstance(found, dict) or not all(isinstance(one, str | int) for one in found.values()):
+        raise Refused(f'{name} in {source} takes names and texts, such as {{"name": "text"}}')
+    return {key: str(value) for key, value in found.items()}
+
+
+def _throttle(source: str, written: Any) -> tuple[float, int] | None:
+    if written is None:
+        return None
+    try:
+        rate, burst = written["RatePerSecond"], written["Burst"]
+        if set(written) == {"RatePerSecond", "Burst"} and float(rate) > 0 and int(burst) >= 1:
+            return float(rate), int(burst)
+    except (KeyError, TypeError, ValueError):
+        pass
+    raise Refused(f'Throttle in {source} takes {{"RatePerSecond": 50, "Burst": 100}}, numbers above zero')
+
+
+def parameters(
+    template: Template, config: StageConfig, options: Options, settings: Settings, *, embedded: bool
+) -> dict[str, str]:
+    """Of the template: those that were chosen, and those that follow from the settings of the functions.
+
+    Raises:
+        Refused: a chosen one that the template does not know, or that does not fit the settings.
+    """
+    known, source, chosen = template["Parameters"], options.source, dict(options.parameters)
+    for name in chosen:
+        if name in DERIVED:
+            raise Refused(f"{name} in {source} follows from {DERIVED[name]}: leave it out")
+        if name not in known:
+            near = "".join(f"; is it {one}?" for one in difflib.get_close_matches(name, known, 1))
+            raise Refused(f"infra/template.yaml has no parameter {name}, which {source} sets{near}")
+    derived = {
+        "Stage": config.stage,
+        "RequireTls": "false" if embedded else "true",
+        "MalwareScan": settings.malware_scan,
+        "MaxSignatureAge": _at_least(chosen, source, "MaxSignatureAge", settings.expires_in, "EXPIRES_IN"),
+        "FunctionTimeout": _function_timeout(known, chosen, source, config.timeout("consume")),
+        "Transcriber": chosen.get("Transcriber") or settings.transcriber,
+    }
+    made = {**chosen, **derived}
+    _fits_the_worker(made, known, source, settings)
+    return made
+
+
+def _at_least(chosen: Mapping[str, str], source: str, name: str, needed: int, setting: str) -> str:
+    """What the setting asks for, or more where more was chosen."""
+    value = chosen.get(name, str(needed))
+    if not value.isdigit() or int(value) < needed:
+        raise Refused(f"{name} in {source} is {value}, and {setting} is {needed}: leave it out, or say more")
+    return value
+
+
+def _function_timeout(known: Mapping[str, Any], chosen: Mapping[str, str], source: str, needed: int) -> str:
+    enough = [one for one in known["FunctionTimeout"]["AllowedValues"] if int(one) >= needed]
+    return _at_least(
+        {"FunctionTimeout": chosen.get("FunctionTimeout", enough[0])},
+        source,
+        "FunctionTimeout",
+        needed,
+        "consume's lambda_timeout",
+    )
+
+
+def _fits_the_worker(
+    made: Mapping[str, str], known: Mapping[str, Any], source: str, settings: Settings
+) -> None:
+    if made.get("Worker", known["Worker"]["Default"]) != "fargate":
+        return
+    for name in ("WorkerImage", "WorkerSubnets", "WorkerSecurityGroups"):
+        if not made.get(name):
+            raise Refused(f"Worker is fargate, which takes {name} in {source} (docs/worker.md)")
+    disk = int(made.get("WorkerDisk", known["WorkerDisk"]["Default"]))
+    if 2 * settings.worker_limit_bytes > disk * GiB:
+        limit = settings.worker_limit_bytes // GiB
+        raise Refused(
+            f"WorkerDisk is {disk} GiB, and an original of up to {limit} GiB (WORKER_LIMIT_BYTES) takes its "
+            "size twice"
+        )

@@ -60,6 +60,9 @@ def hand_failed_events_over(resources: Resources, queue_arn: str) -> None:
         name: {
             "function_name": f"${{aws_lambda_function.{name}.function_name}}",
             "destination_config": {"on_failure": {"destination": queue_arn}},
+            # Lambda's defaults, said once, so that no plan finds them anew.
+            "maximum_event_age_in_seconds": 6 * 3600,
+            "maximum_retry_attempts": 2,
             # Lambda asks whether the role may send there.
             "depends_on": [f"aws_iam_role_policy.{name}_role"],
         }

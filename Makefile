@@ -16,7 +16,7 @@ AUTH_OPTION = $(if $(filter command,$(firstword $(origin AUTH))),--auth '$(AUTH)
 VENV := .venv
 BIN := $(VENV)/bin
 CONSTRAINTS := $(wildcard constraints.txt)
-REQUIREMENTS := requirements.txt worker/requirements.txt requirements-dev.txt $(CONSTRAINTS)
+REQUIREMENTS := requirements.txt worker/requirements.txt docker/requirements.txt requirements-dev.txt $(CONSTRAINTS)
 
 # Named after the interpreter's version: another version is another environment.
 VERSION := $(shell $(PYTHON) -c 'import platform; print(platform.python_version())' 2>/dev/null)

@@ -78,8 +78,8 @@ class LocalStack:
 
     Port 0 takes any free port. `variables` are settings beside or instead of the local stage's own, and
     `http_variables` those of the HTTP API's process alone, such as by what name others reach it. `options`
-    are more arguments of the embedded AWS. `bind` is the address that both ports listen on; all that belongs to
-    the stack calls them on 127.0.0.1. `say` is told every finished step, in one line.
+    are more arguments of the embedded AWS. `bind` is the address that both ports listen on; all parts of the
+    stack call them on 127.0.0.1. `say` is told every finished step, in one line.
     """
 
     def __init__(

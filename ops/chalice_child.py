@@ -15,6 +15,7 @@ from chalice.constants import DEFAULT_HANDLER_NAME
 from chalice.local import ChaliceRequestHandler, ThreadedHTTPServer
 
 from ops.children import when_parent_is_gone
+from ops.package import packager
 
 HTTP_VARIABLES = "WAYBILL_HTTP_VARIABLES"
 """Environment variable with settings for the HTTP handler alone, as JSON: they shall be in no file."""
@@ -65,6 +66,7 @@ if __name__ == "__main__":
     send_responses_whole()
     know_all_methods()
     give_the_http_handler(json.loads(os.environ.pop(HTTP_VARIABLES, "{}")))
+    packager.install()
     if sys.argv[1:2] and sys.argv[1].isdigit():
         serve_on(socket.socket(fileno=int(sys.argv.pop(1))))
     # `-m` puts this checkout first on the path; the app must come from the project directory alone.

@@ -71,11 +71,15 @@ page: $(INSTALLED) $(NODE) ## build the page at / from web/
 	  cd web && PATH="$$node/bin:$$PATH" && \
 	  node "$$node/lib/node_modules/npm/bin/npm-cli.js" ci --no-audit --no-fund && node build.mjs
 
-lint: $(INSTALLED) ## check style and types
+lint: $(INSTALLED) ## check style and types, Dockerfiles, compose files and workflows
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
-	@$(BIN)/hadolint worker/Dockerfile
+	@$(BIN)/hadolint worker/Dockerfile docker/Dockerfile
+	@$(BIN)/check-jsonschema --quiet --builtin-schema vendor.compose-spec compose.yaml docker/compose.tls.yaml
+	@$(BIN)/check-jsonschema --quiet --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	@$(BIN)/zizmor --offline --quiet --no-progress .github
+	@! command -v actionlint >/dev/null || actionlint
 
 clean: ## delete .venv, build and the data of `make run`
 	@$(PYTHON) -m ops.state clear

@@ -6,7 +6,7 @@ resource "aws_cloudformation_stack" "waybill" {
   name          = "waybill-${local.stage}"
   template_body = file("${path.module}/template.json")
   parameters    = merge(local.parameters, var.parameters)
-  capabilities  = ["CAPABILITY_NAMED_IAM"]
+  capabilities  = ["CAPABILITY_NAMED_IAM", "CAPABILITY_AUTO_EXPAND"]
 
   lifecycle {
     # The functions were packaged for these names; stop before any of them is changed.

@@ -36,15 +36,22 @@ class ChangeSet:
 
 
 class Stack:
-    """`pause` is how long to wait between two looks, in seconds; `say` is told what takes long, in a line."""
+    """`pause` lies between two looks, `patience` is for a change: seconds. `say` is told what takes long."""
 
     def __init__(
-        self, client: Any, name: str, *, pause: float = 3.0, say: Callable[[str], None] = lambda _: None
+        self,
+        client: Any,
+        name: str,
+        *,
+        pause: float = 3.0,
+        patience: float = 3600.0,
+        say: Callable[[str], None] = lambda _: None,
     ) -> None:
         self.name = name
         self._id = name  # its ARN, once that is known: a stack that is gone has no name
         self._client = client
         self._pause = pause
+        self._patience = patience
         self._say = say
 
     def status(self) -> str | None:
@@ -61,18 +68,6 @@ class Stack:
     def outputs(self) -> dict[str, str]:
         (found,) = self._client.describe_stacks(StackName=self.name)["Stacks"]
         return {output["OutputKey"]: output["OutputValue"] for output in found.get("Outputs", [])}
-
-    def resources(self) -> dict[str, str]:
-        """Logical to physical id; empty where there is no stack."""
-        if self.status() is None:
-            return {}
-        pages = self._client.get_paginator("list_stack_resources").paginate(StackName=self.name)
-        return {
-            one["LogicalResourceId"]: one.get("PhysicalResourceId", "")
-            for page in pages
-            for one in page["StackResourceSummaries"]
-            if one["ResourceStatus"] != "DELETE_COMPLETE"
-        }
 
     def settle(self) -> None:
         """Wait for whatever is under way, and clear away what takes no update.
@@ -177,6 +172,7 @@ class Stack:
     def _settled(self) -> str | None:
         """The status, once nothing is under way; every change of a resource is told."""
         told: set[str] = set()
+        until = time.monotonic() + self._patience
         while True:
             status = self.status()
             under_way = status is not None and status.endswith("_IN_PROGRESS") and status != UNMADE
@@ -185,6 +181,8 @@ class Stack:
             if status not in told:
                 self._say(f"{self.name}: {status.replace('_', ' ').lower()}" if status else "")
                 told.add(str(status))
+            if time.monotonic() > until:
+                raise StackFailed(f"{self.name} is in {status} for too long; look at its events")
             time.sleep(self._pause)
 
     def _described(self, change_set: str) -> dict[str, Any]:

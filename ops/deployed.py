@@ -30,13 +30,22 @@ def read(project: Path, stage: str) -> list[Note]:
     return resources
 
 
-def complete(project: Path, stage: str, client: Clients) -> list[Note]:
-    """Note what is there; returns all that is noted then. What a former deployment noted beyond stays."""
+def complete(project: Path, stage: str, client: Clients, *, to_delete: bool = False) -> list[Note]:
+    """Note what is there; returns all that is noted then. What a former deployment noted beyond stays.
+
+    Args:
+        to_delete: of what today's functions have, nothing is noted that is gone: Chalice stops at it when it
+            deletes, which it does not when it deploys.
+    """
     noted = {one["name"]: one for one in read(project, stage)}
-    for found in _found(stage, client, tuple(_handlers(project)), noted):
-        noted[found["name"]] = noted.get(found["name"], {}) | found
+    handlers = tuple(_handlers(project))
+    everything = {one["name"]: one for one in _found(stage, client, handlers, noted, roles=to_delete)}
+    if to_delete:
+        noted = {name: one for name, one in noted.items() if name in everything or not _is_of(name, handlers)}
+    for name, found in everything.items():
+        noted[name] = noted.get(name, {}) | found
     notes = sorted(noted.values(), key=lambda one: _ORDER.index(one["resource_type"]))
-    if notes and notes != read(project, stage):
+    if (notes or to_delete) and notes != read(project, stage):
         file = path(project, stage)
         file.parent.mkdir(exist_ok=True)
         beside = file.with_suffix(".new")
@@ -56,13 +65,19 @@ def _handlers(project: Path) -> list[str]:
     return list(config["lambda_functions"])
 
 
+def _is_of(name: str, handlers: tuple[str, ...]) -> bool:
+    """Whether a note is about one of these handlers, its role or its trigger, or about their API."""
+    ends = ("", "_role", "-s3event", "-sqs-event-source", "-sns-subscription", "-event")
+    return name == "rest_api" or any(name == handler + end for handler in handlers for end in ends)
+
+
 def _found(
-    stage: str, client: Clients, handlers: tuple[str, ...], noted: Mapping[str, Note]
+    stage: str, client: Clients, handlers: tuple[str, ...], noted: Mapping[str, Note], *, roles: bool
 ) -> Iterator[Note]:
     there = _functions(stage, client, handlers)
     for handler in handlers:
         role = f"{APP}-{stage}-{handler}"
-        if arn := _role(client, role) if there or noted else None:
+        if arn := _role(client, role) if there or noted or roles else None:
             yield _note("iam_role", f"{handler}_role", role_arn=arn, role_name=role)
     for handler, arn in there.items():
         yield _note("lambda_function", handler, lambda_arn=arn)
@@ -114,7 +129,7 @@ def _triggers(client: Clients, handler: str, arn: str) -> Iterator[Note]:
         service, resource = source.split(":")[2], source.split(":", 5)[5]
         if service == "s3":
             yield _note("s3_event", f"{handler}-s3event", bucket=resource, lambda_arn=arn)
-        elif service == "events":
+        elif service == "events" and _is_rule(client, resource.partition("/")[2]):
             yield _note("cloudwatch_event", f"{handler}-event", rule_name=resource.partition("/")[2])
         elif service == "sns" and (subscription := _subscription(client, source, arn)):
             yield _note(
@@ -137,6 +152,15 @@ def _sources(functions: Any, arn: str) -> list[str]:
     named = [test for one in conditions for test in one.values() if isinstance(test, dict)]
     sources = {str(value) for test in named for key, value in test.items() if key.lower() == "aws:sourcearn"}
     return sorted(sources)
+
+
+def _is_rule(client: Clients, name: str) -> bool:
+    events = client("events")
+    try:
+        events.describe_rule(Name=name)
+    except events.exceptions.ResourceNotFoundException:
+        return False
+    return True
 
 
 def _subscription(client: Clients, topic: str, arn: str) -> str | None:

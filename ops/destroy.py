@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from chalicelib.settings import MIN_SECRET_BYTES
-from ops import deployed
+from ops import deployed, finish
 from ops.cloudformation import Stack, StackFailed
-from ops.deploy import chalice, checks, finish, kept, target
+from ops.deploy import chalice, checks, kept, target
 from ops.deploy.config import SECRET, StageConfig
 from ops.deploy.refusal import Failed, Refused
 from ops.deploy.target import Target
@@ -114,7 +114,9 @@ class Removal:
 
     def functions(self) -> None:
         """Chalice goes by its notes, which may be on another machine: so they are completed first."""
-        notes = deployed.complete(self._target.project, self._target.stage, self._target.client)
+        notes = deployed.complete(
+            self._target.project, self._target.stage, self._target.client, to_delete=True
+        )
         if not notes:
             self._line("were gone already")
             return

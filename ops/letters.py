@@ -20,6 +20,7 @@ from chalicelib.telemetry import owner_hash
 from chalicelib.webhooks.delivery import Delivery
 from chalicelib.webhooks.webhook import Webhook
 from ops.deployment import Deployment
+from ops.failed_events import FailedEvent, NoRecord
 
 T = TypeVar("T")
 
@@ -76,10 +77,15 @@ class Kind:
 
     name: str
     dead_output: str
-    source_output: str
+    source_output: str | None
+    """None where letters come from no queue: they are events of functions, which are called again."""
     judge: Callable[[Deployment, str], Verdict]
     fair: bool = False
     """Whether messages are in groups of their owners, as in `delivery.send`."""
+
+    def is_of(self, deployment: Deployment) -> bool:
+        """A deployment from before there was such a queue has none."""
+        return {self.dead_output, self.source_output or self.dead_output} <= set(deployment.outputs)
 
 
 def judge_job(deployment: Deployment, body: str) -> Verdict:
@@ -136,9 +142,21 @@ def judge_delivery(deployment: Deployment, body: str) -> Verdict:
     return Verdict(Fate.SEND, f"{name} did not take it", going.owner, going.event_id)
 
 
+def judge_event(deployment: Deployment, body: str) -> Verdict:
+    """By which function was called: all but the sweep are the only ones to know of what they were told."""
+    try:
+        event = FailedEvent.parse(deployment, body)
+    except NoRecord as error:
+        return Verdict(Fate.STAY, str(error))
+    if event.function == "sweep":
+        return Verdict(Fate.DROP, f"the sweep has been called again since ({event.why})")
+    return Verdict(Fate.SEND, event.why, event.owner, event.subject)
+
+
 KINDS = (
     Kind("jobs", "DeadLetterQueueUrl", "QueueUrl", judge_job),
     Kind("deliveries", "DeliveriesDeadLetterQueueUrl", "DeliveriesQueueUrl", judge_delivery, fair=True),
+    Kind("events", "FailedEventsQueueUrl", None, judge_event),
 )
 
 
@@ -150,7 +168,6 @@ class Box:
         self._deployment = deployment
         self._sqs = deployment.client("sqs")
         self._dead = deployment.outputs[kind.dead_output]
-        self._source = deployment.outputs[kind.source_output]
         self._held: dict[str, Letter] = {}
         self._seen: set[str] = set()
 
@@ -186,8 +203,16 @@ class Box:
                 ]
 
     def send(self, judged: Sequence[tuple[Letter, Verdict]]) -> list[Letter]:
-        """To the queue they come from; returns those that it did not take."""
+        """To the queue or the function they come from; returns those that it did not take."""
         refused: list[Letter] = []
+        if self.kind.source_output is None:
+            for letter, _ in judged:
+                if FailedEvent.parse(self._deployment, letter.body).send(self._deployment):
+                    self.drop([letter])
+                else:
+                    refused.append(letter)
+            return refused
+        source = self._deployment.outputs[self.kind.source_output]
         for some in _by_ten(judged):
             entries = [
                 {
@@ -197,7 +222,7 @@ class Box:
                 }
                 for n, (letter, verdict) in enumerate(some)
             ]
-            answer = self._sqs.send_message_batch(QueueUrl=self._source, Entries=entries)
+            answer = self._sqs.send_message_batch(QueueUrl=source, Entries=entries)
             failed = {int(failure["Id"]) for failure in answer.get("Failed", [])}
             refused += [letter for n, (letter, _) in enumerate(some) if n in failed]
             self.drop([letter for n, (letter, _) in enumerate(some) if n not in failed])

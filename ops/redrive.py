@@ -100,12 +100,8 @@ class _Command:
         self._options = options
         self._chosen = _Chosen(options.ids)
         self._counts: Counter[str] = Counter()
-        # A deployment from before there was such a queue has none.
         self._kinds = [
-            kind
-            for kind in KINDS
-            if {kind.dead_output, kind.source_output} <= set(deployment.outputs)
-            and options.queue in (None, kind.name)
+            kind for kind in KINDS if kind.is_of(deployment) and options.queue in (None, kind.name)
         ]
         if not self._kinds:
             raise CannotLook(f"{deployment.where} has no queue of {options.queue}")

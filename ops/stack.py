@@ -2,7 +2,6 @@
 
 import functools
 import http.client
-import json
 import os
 import signal
 import socket
@@ -17,11 +16,12 @@ from urllib.parse import urlsplit
 import boto3
 import botocore.session
 from botocore.config import Config
-from botocore.exceptions import ClientError, WaiterError
 
-from ops import ports, snapshot, state
+from ops import deployed, finish, ports, snapshot, state, template
 from ops.children import Child, signals_held
+from ops.cloudformation import Stack, StackFailed
 from ops.embedded_aws import HOST
+from ops.policies import Place, Resources
 from ops.state import CHECKOUT, StackError
 
 STAGE = snapshot.STAGE
@@ -211,48 +211,32 @@ class LocalStack:
 
     def _create_resources(self) -> None:
         """Create or update the CloudFormation stack."""
-        cloudformation = self.client("cloudformation")
         chosen = snapshot.parameters(self._checkout, self._variables)
-        request = {
-            "StackName": STACK_NAME,
-            "TemplateBody": (self._checkout / "infra" / "template.yaml").read_text(),
-            "Parameters": [
-                {"ParameterKey": "Stage", "ParameterValue": STAGE},
-                {"ParameterKey": "RequireTls", "ParameterValue": "false"},
-                {"ParameterKey": "Worker", "ParameterValue": "lambda"},
-                *({"ParameterKey": name, "ParameterValue": value} for name, value in chosen.items()),
-            ],
-            "Capabilities": ["CAPABILITY_NAMED_IAM"],
-        }
+        fixed = {"Stage": STAGE, "RequireTls": "false", "Worker": "lambda"}
+        stack = Stack(self.client("cloudformation"), STACK_NAME, pause=0.05, patience=START_SECONDS)
         try:
-            done = _request_stack(cloudformation, request)
-            cloudformation.get_waiter(done).wait(
-                StackName=STACK_NAME, WaiterConfig={"Delay": 0.1, "MaxAttempts": 300}
-            )
-        except ClientError as error:
-            raise StackError(f"infra/template.yaml was refused: {error}") from error
-        except WaiterError as error:
-            raise StackError(
-                f"infra/template.yaml failed: {_first_failure(cloudformation) or error}"
-            ) from error
+            stack.settle()
+            change_set = stack.propose(template.body(template.of(self._checkout)), fixed | chosen)
+            if change_set is not None:
+                stack.carry_out(change_set)
+        except StackFailed as error:
+            raise StackError(str(error)) from error
 
     def _deploy(self) -> None:
+        """As `make deploy` does; but logs that go with the stack need no end, and nobody is throttled."""
+        deployed.complete(self.app_dir, STAGE, self.client)
         deploy = self._chalice("deploy", ["deploy", "--stage", STAGE], ROOT_KEYS)
         if deploy.wait():
             lines = "\n  ".join(deploy.last_lines(8))
             raise StackError(f"chalice deploy failed; its last lines, from {deploy.log}:\n  {lines}")
-        deployed = json.loads((self.app_dir / ".chalice" / "deployed" / f"{STAGE}.json").read_text())
-        self._rest_api_id = next(
-            resource["rest_api_id"] for resource in deployed["resources"] if "rest_api_id" in resource
-        )
-        self._delete_unknown_mappings({resource.get("event_uuid") for resource in deployed["resources"]})
-
-    def _delete_unknown_mappings(self, known: set[str | None]) -> None:
-        """Chalice notes what it deployed at the end only: cut short, it maps the queue anew the next time."""
-        functions = self.client("lambda")
-        for mapping in functions.list_event_source_mappings()["EventSourceMappings"]:
-            if mapping["UUID"] not in known:
-                functions.delete_event_source_mapping(UUID=mapping["UUID"])
+        notes = deployed.read(self.app_dir, STAGE)
+        self._rest_api_id = next(str(one["rest_api_id"]) for one in notes if "rest_api_id" in one)
+        failed_events = Place.FAILED_EVENTS_QUEUE.arn(Resources.from_outputs(STAGE, self.outputs))
+        for _ in (
+            *finish.report_failures_of_batches(self.client, STAGE),
+            *finish.keep_failed_events(self.client, STAGE, failed_events),
+        ):
+            pass
 
     def _serve_http(self, listening: socket.socket) -> None:
         arguments = [
@@ -357,25 +341,3 @@ def _answers(url: str) -> bool:
         return False
     finally:
         connection.close()
-
-
-def _request_stack(cloudformation: Any, request: dict[str, Any]) -> str:
-    """Ask for the stack to be as requested; returns the waiter for it."""
-    try:
-        cloudformation.create_stack(**request, OnFailure="DELETE")
-        return "stack_create_complete"
-    except cloudformation.exceptions.AlreadyExistsException:
-        pass
-    try:
-        cloudformation.update_stack(**request)
-        return "stack_update_complete"
-    except ClientError as error:
-        if "No updates are to be performed" not in str(error):
-            raise
-        return "stack_exists"
-
-
-def _first_failure(cloudformation: Any) -> str:
-    events = cloudformation.describe_stack_events(StackName=STACK_NAME)["StackEvents"]
-    failures = [event for event in reversed(events) if event["ResourceStatus"].endswith("_FAILED")]
-    return next((f"{e['LogicalResourceId']}: {e.get('ResourceStatusReason', '')}" for e in failures), "")

@@ -5,10 +5,11 @@ functions. What is deployed where is told before anything is touched.
 """
 
 import argparse
+import json
 import sys
 from pathlib import Path
 
-from ops.deploy import steps, target
+from ops.deploy import rights, steps, target
 from ops.deploy.refusal import Failed, Refused
 from ops.deployment import CannotLook, errors_in_one_line
 from ops.state import CHECKOUT
@@ -22,6 +23,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--dry-run", action="store_true", help="say what would become of the resources, and change nothing"
     )
     parser.add_argument(
+        "--rights", action="store_true", help="print the IAM policy that whoever deploys this stage needs"
+    )
+    parser.add_argument(
         "--project-dir", type=Path, default=CHECKOUT, help="what to deploy (default: this checkout)"
     )
 
@@ -32,6 +36,10 @@ def run(options: argparse.Namespace) -> int:
     try:
         with errors_in_one_line(where):
             there = target.find(options.stage, options.project_dir.resolve())
+            if options.rights:
+                needed = rights.policy(there.partition, there.region, there.account, there.stage)
+                _say(json.dumps(needed, indent=2))
+                return 0
             deployment = steps.Deployment(steps.plan(there), _say)
             _say(f"{'Looking at' if options.dry_run else 'Deploying'} {there.where}")
             if options.dry_run:

@@ -10,15 +10,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from chalicelib.settings import Settings
-from ops import deployed, policies
+from ops import deployed, finish, policies
 from ops import template as templates
 from ops.cloudformation import ChangeSet, Stack, StackFailed
-from ops.deploy import chalice, changes, checks, finish, kept, options, secret
+from ops.deploy import chalice, changes, checks, kept, options, secret
 from ops.deploy.config import SECRET, StageConfig
 from ops.deploy.options import Options
 from ops.deploy.refusal import Failed, Refused
 from ops.deploy.target import Target
-from ops.policies import Prefixes, Resources
+from ops.policies import Place, Prefixes, Resources
 
 Say = Callable[[str], None]
 
@@ -165,14 +165,12 @@ class Deployment:
 
     def finish(self, outputs: dict[str, str]) -> None:
         stage, client, chosen = self._target.stage, self._target.client, self._plan.options
-        attributes = client("sqs").get_queue_attributes(
-            QueueUrl=outputs["FailedEventsQueueUrl"], AttributeNames=["QueueArn"]
-        )["Attributes"]
+        failed_events = Place.FAILED_EVENTS_QUEUE.arn(Resources.from_outputs(stage, outputs))
         gateway_stage = self._plan.config.api_gateway_stage
         done = [
             finish.keep_logs(client, stage, chosen.log_retention_days),
             finish.report_failures_of_batches(client, stage),
-            finish.keep_failed_events(client, stage, attributes["QueueArn"], pause=self._target.pause),
+            finish.keep_failed_events(client, stage, failed_events, pause=self._target.pause),
             finish.limit_requests(client, self._noted("rest_api_id"), gateway_stage, chosen.throttle),
         ]
         lines = [line for some in done for line in some]

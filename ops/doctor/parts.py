@@ -16,7 +16,7 @@ from ops.letters import KINDS
 PERIOD = 300.0
 """Seconds between two sweeps, where the schedule does not tell."""
 
-DEPLOY = "deploy again: `make run` for the local stack, `chalice deploy` for one on AWS"
+DEPLOY = "deploy again: `make run` for the local stack, `make deploy` for one on AWS"
 
 
 def functions(deployment: Deployment) -> Iterator[Finding]:
@@ -43,7 +43,7 @@ def functions(deployment: Deployment) -> Iterator[Finding]:
 def queues(deployment: Deployment) -> Iterator[Finding]:
     """How much waits, and whether anybody takes it."""
     for kind in KINDS:
-        if kind.source_output in deployment.outputs:
+        if kind.source_output is not None and kind.is_of(deployment):
             yield from _queue(deployment, kind.name, deployment.outputs[kind.source_output])
 
 

@@ -26,7 +26,7 @@ MAX_WEBHOOKS = 5_000
 
 def dead_letters(deployment: Deployment) -> Iterator[Finding]:
     for kind in KINDS:
-        if kind.dead_output not in deployment.outputs:
+        if not kind.is_of(deployment):
             continue
         with Box(deployment, kind) as box:
             waiting, hidden = box.count()

@@ -15,6 +15,7 @@ from ops.embedded_aws import HOST, environment
 from ops.embedded_aws.access import (
     ask_for_leave_to_tag,
     authorize_batches_as_single_calls,
+    name_functions_and_rules,
     name_the_role_of_a_session,
     refuse_headers_that_were_not_signed,
 )
@@ -79,6 +80,7 @@ async def serve(bind: str, faults: float, seed: int) -> None:
     serve_rest_api_definitions()
     leave_out_access_logs_that_nobody_asked_for()
     authorize_batches_as_single_calls()
+    name_functions_and_rules()
     ask_for_leave_to_tag()
     name_the_role_of_a_session()
     refuse_headers_that_were_not_signed()

@@ -1,9 +1,20 @@
 """Bridges of IAM: the permissions that a request needs, and what of it has to be signed."""
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
 from ops.embedded_aws.shapes import Response
+
+RULE_NAMED_BY = {
+    "PutRule": "Name",
+    "DeleteRule": "Name",
+    "DescribeRule": "Name",
+    "PutTargets": "Rule",
+    "RemoveTargets": "Rule",
+    "ListTargetsByRule": "Rule",
+}
+"""Calls of EventBridge about one rule, and the field of each that names it."""
 
 
 def authorize_batches_as_single_calls() -> None:
@@ -21,6 +32,40 @@ def authorize_batches_as_single_calls() -> None:
         return action.removesuffix("Batch") if action and service in ("sqs", "sns") else action
 
     iam_actions.extract_iam_action = extract_iam_action
+
+
+def name_functions_and_rules() -> None:
+    """MiniStack asks for leave to create any function, and to change any rule, as only the body names them.
+
+    On AWS the resource of `lambda:CreateFunction` is the function, and that of a call about a rule the rule
+    (Service Authorization Reference, AWS Lambda and Amazon EventBridge): who deploys a stage need not be let
+    near another's.
+    """
+    from ministack.core import iam_actions
+
+    unbridged = iam_actions.extract_resource_arn
+
+    def extract_resource_arn(
+        service: str,
+        method: str,
+        path: str,
+        headers: Mapping[str, str],
+        body: bytes,
+        query: dict[str, Any],
+        region: str,
+        account_id: str,
+    ) -> str:
+        if service == "lambda" and method == "POST" and path.rstrip("/").endswith("/functions"):
+            name = json.loads(body).get("FunctionName", "*")
+            return f"arn:aws:lambda:{region}:{account_id}:function:{name}"
+        target = headers.get("x-amz-target", "").rpartition(".")[2]
+        if service == "events" and target in RULE_NAMED_BY:
+            name = json.loads(body).get(RULE_NAMED_BY[target], "*")
+            return f"arn:aws:events:{region}:{account_id}:rule/{name}"
+        arn: str = unbridged(service, method, path, headers, body, query, region, account_id)
+        return arn
+
+    iam_actions.extract_resource_arn = extract_resource_arn
 
 
 def ask_for_leave_to_tag() -> None:

@@ -289,6 +289,41 @@ def a_batch_needs_only_the_permission_of_its_calls(server: Server) -> bool:
     return True
 
 
+def functions_and_rules_are_made_by_who_may_make_these(server: Server) -> bool:
+    iam = server.client("iam")
+    role = iam.create_role(RoleName="any", AssumeRolePolicyDocument="{}")["Role"]["Arn"]
+    iam.create_user(UserName="maker")
+    mine = {
+        "Effect": "Allow",
+        "Action": ["lambda:*", "events:*"],
+        "Resource": ["arn:aws:lambda:*:*:function:mine", "arn:aws:events:*:*:rule/mine"],
+    }
+    pass_role = {"Effect": "Allow", "Action": "iam:PassRole", "Resource": "*"}
+    policy = json.dumps({"Version": "2012-10-17", "Statement": [mine, pass_role]})
+    iam.put_user_policy(UserName="maker", PolicyName="make", PolicyDocument=policy)
+    key = iam.create_access_key(UserName="maker")["AccessKey"]
+    maker = session(key["AccessKeyId"], key["SecretAccessKey"])
+    functions, events = (client(service, server.url, maker) for service in ("lambda", "events"))
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w") as package:
+        package.writestr("code.py", "")
+    made = []
+    for name in ("mine", "theirs"):
+        with suppress(ClientError):
+            functions.create_function(
+                FunctionName=name,
+                Runtime="python3.11",
+                Handler="code.handler",
+                Role=role,
+                Code={"ZipFile": archive.getvalue()},
+            )
+            made.append(name)
+        with suppress(ClientError):
+            events.put_rule(Name=name, ScheduleExpression="rate(1 day)")
+            made.append(name)
+    return made == ["mine", "mine"]
+
+
 def tagging_needs_its_permission(server: Server) -> bool:
     """A PUT with tags, the beginning of an upload in parts with tags, and a copy of what has some."""
     root, iam = server.client("s3"), server.client("iam")
@@ -548,6 +583,7 @@ BRIDGES: list[tuple[Probe, str]] = [
     (a_stage_has_no_log_that_nobody_asked_for, "leave_out_access_logs_that_nobody_asked_for"),
     (a_preflight_is_answered, "_put_whole_integration"),
     (a_batch_needs_only_the_permission_of_its_calls, "authorize_batches_as_single_calls"),
+    (functions_and_rules_are_made_by_who_may_make_these, "name_functions_and_rules"),
     (tagging_needs_its_permission, "ask_for_leave_to_tag"),
     (a_condition_names_the_role_of_a_session, "name_the_role_of_a_session"),
     (a_header_that_was_not_signed_is_refused, "refuse_headers_that_were_not_signed"),

@@ -3,6 +3,7 @@
 import argparse
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -389,3 +390,113 @@ def test_a_queue_that_the_deployment_does_not_have(
 def test_nothing_is_running() -> None:
     with pytest.raises(CannotLook, match="`make run` starts the local stack"):
         deployments.local("http://127.0.0.1:9")
+
+
+def record(function: str, payload: Any) -> str:
+    """As Lambda writes it when it has given up on an event."""
+    return json.dumps(
+        {
+            "version": "1.0",
+            "timestamp": "2026-01-02T03:04:05.678Z",
+            "requestContext": {
+                "requestId": "e4b46cbf-b738-4880-8e21-4e5f2a4f7b4d",
+                "functionArn": f"arn:aws:lambda:us-east-1:000000000000:function:{function}:$LATEST",
+                "condition": "RetriesExhausted",
+                "approximateInvokeCount": 3,
+            },
+            "requestPayload": payload,
+            "responseContext": {"statusCode": 200, "functionError": "Unhandled"},
+            "responsePayload": {"errorMessage": "The queue\ndid not take it.", "errorType": "Unavailable"},
+        }
+    )
+
+
+EVENT = {"id": "a-job-completed-1", "subject": "a-job", "data": {"owner": "alice"}}
+TOLD = {"Records": [{"EventSource": "aws:sns", "Sns": {"Message": json.dumps(EVENT)}}]}
+UPLOADED = {"Records": [{"s3": {"object": {"key": "uploads/_/x/a+name%2B.txt"}}}]}
+
+
+class TestFailedEvents:
+    @pytest.fixture
+    def called(self) -> list[dict[str, Any]]:
+        """With what Lambda was called."""
+        return []
+
+    @pytest.fixture
+    def deployment(self, deployment: Deployment, called: list[dict[str, Any]]) -> Deployment:
+        queue = bystander("sqs", deployment.region).create_queue(QueueName="failed-events")["QueueUrl"]
+
+        class Lambda:
+            def __getattr__(self, name: str) -> Any:
+                return getattr(deployment.client("lambda"), name)
+
+            def invoke(self, **request: Any) -> Any:
+                called.append(request)
+                return {"StatusCode": 500 if "refuse" in str(request["Payload"]) else 202}
+
+        return replace(
+            deployment,
+            outputs={**deployment.outputs, "FailedEventsQueueUrl": queue},
+            client=lambda service: Lambda() if service == "lambda" else deployment.client(service),
+        )
+
+    @pytest.fixture
+    def bury(self, deployment: Deployment) -> Callable[..., None]:
+        def send(*bodies: str) -> None:
+            for body in bodies:
+                deployment.client("sqs").send_message(
+                    QueueUrl=deployment.outputs["FailedEventsQueueUrl"], MessageBody=body
+                )
+
+        return send
+
+    def test_are_listed_with_what_they_are_about(
+        self, bury: Callable[..., None], run: Run, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        bury(record("waybill-test-notify", TOLD), record("waybill-test-on_upload", UPLOADED))
+
+        assert run("list", "--json", "--queue", "events") == 0
+
+        told = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+        assert {(letter["subject"], letter["fate"]) for letter in told} == {
+            ("a-job-completed-1", "send"),
+            ("uploads/_/x/a name+.txt", "send"),
+        }
+        assert told[0]["reason"] == "notify: RetriesExhausted (The queue did not take it.)"
+
+    def test_are_given_to_their_function_once_more(
+        self, bury: Callable[..., None], run: Run, called: list[dict[str, Any]]
+    ) -> None:
+        bury(record("waybill-test-notify", TOLD))
+
+        assert run("send", "--all") == 0
+
+        (call,) = called
+        assert (call["FunctionName"], call["InvocationType"]) == ("waybill-test-notify", "Event")
+        assert json.loads(call["Payload"]) == TOLD
+        assert run("list") == 0
+        assert run("send", "a-job-completed-1") == 1  # it is there no more
+
+    def test_stay_where_lambda_does_not_take_them(
+        self, bury: Callable[..., None], run: Run, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        bury(record("waybill-test-on_scan", {"detail": {"s3ObjectDetails": {"objectKey": "refuse"}}}))
+
+        assert run("send", "--all") == 1
+
+        assert "refused" in capsys.readouterr().out
+        assert run("drop", "refuse") == 0
+
+    def test_of_the_sweep_are_dropped_and_of_strangers_left(
+        self,
+        bury: Callable[..., None],
+        run: Run,
+        called: list[dict[str, Any]],
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        bury(record("waybill-test-sweep", {}), record("waybill-other-notify", {}), "poison", '{"a": 1}')
+
+        assert run("send", "--all") == 1
+
+        assert capsys.readouterr().out.splitlines()[-1] == "1 dropped, 3 left"
+        assert called == []

@@ -332,7 +332,7 @@ def test_only_who_answers_requests_needs_to_know_the_secret(
 ) -> None:
     env = without(strict_env, "JWT_SECRET", "JWT_JWKS_URL") | {"AUTH_MODE": "jwt"}
     env |= {"_HANDLER": handler} if handler else {}
-    monkeypatch.setattr(settings_module.os, "environ", env)
+    monkeypatch.setattr("chalicelib.settings.os.environ", env)
     settings_module.get.cache_clear()
     try:
         if knows:

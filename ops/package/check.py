@@ -8,6 +8,7 @@ import hashlib
 import hmac
 import json
 import os
+import platform
 import shutil
 import statistics
 import subprocess
@@ -86,6 +87,12 @@ def contents(package: Path) -> int:
             f"{heavy[0]} is in the package; what only heavy work needs goes into worker/requirements.txt"
         )
     return unpacked
+
+
+def runs_here(architecture: str) -> bool:
+    """Whether the libraries in it are of this machine's kind; a package can be made on others as well."""
+    machine = {"x86_64": "x86_64", "arm64": "aarch64"}[architecture]
+    return sys.platform == "linux" and platform.machine() == machine
 
 
 @contextmanager

@@ -38,6 +38,9 @@ PACKAGES = HERE.parent.parent / "build" / "packages"
 UNUSED_SECONDS = 7 * 24 * 3600
 """A zip that nobody has asked for during this time is deleted."""
 
+UNFINISHED = ".unfinished-"
+"""What a package is called while it is written, in a directory of its own."""
+
 EPOCH = (1980, 1, 1, 0, 0, 0)
 """What a zip calls the time of a file that has none."""
 
@@ -118,10 +121,12 @@ class Packager(LambdaDeploymentPackager):
                 self._dependency_builder.build_site_packages(abi, str(listed), str(root))
             except MissingDependencyError as error:
                 missing = ", ".join(sorted(package.identifier for package in error.missing))
-                raise PackageError(f"no wheel for {python_version} on Lambda: {missing}") from None
+                raise PackageError(
+                    f"no wheel for {python_version} on Lambda: {missing}; "
+                    "take another version of it, or a later Python"
+                ) from None
             except (NoSuchPackageError, PackageDownloadError) as error:
-                why = str(error).strip().splitlines() or [type(error).__name__]
-                raise PackageError(f"pip cannot download the requirements: {why[-1]}") from None
+                raise PackageError(f"pip cannot download the requirements: {_first_error(error)}") from None
         ballast.remove(root)
 
 
@@ -138,10 +143,10 @@ def _constraints(project: Path) -> Path:
 
 
 def _forget_unused(packages: Path) -> None:
-    for package in packages.glob("*.zip"):
+    for package in [*packages.glob("*.zip"), *packages.glob(f"{UNFINISHED}*")]:
         with suppress(FileNotFoundError):  # another process does the same
             if package.stat().st_mtime < time.time() - UNUSED_SECONDS:
-                package.unlink()
+                shutil.rmtree(package) if package.is_dir() else package.unlink()
 
 
 def _requirements(file: Path) -> list[str]:
@@ -149,6 +154,13 @@ def _requirements(file: Path) -> list[str]:
         return []
     lines = (line.split("#")[0].strip() for line in file.read_text().splitlines())
     return [line for line in lines if line and line.split("=")[0].strip() != "chalice"]
+
+
+def _first_error(error: Exception) -> str:
+    """What pip says of it first; behind that come warnings and advice."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    first = next((line for line in lines if line.startswith("ERROR:")), (lines or [type(error).__name__])[0])
+    return first.removeprefix("ERROR:").strip()
 
 
 def _travels(path: Path, base: Path) -> bool:
@@ -159,7 +171,7 @@ def _travels(path: Path, base: Path) -> bool:
 
 def write_zip(root: Path, target: Path) -> None:
     """All files under `root`, readable for everybody, as Lambda's user is nobody in particular."""
-    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".unfinished-") as directory:
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=UNFINISHED) as directory:
         whole = Path(directory, target.name)
         with zipfile.ZipFile(whole, "w", zipfile.ZIP_DEFLATED) as packed:
             for file in sorted(file for file in root.rglob("*") if file.is_file()):

@@ -10,9 +10,7 @@ writing, a connection to anything.
 import importlib
 import json
 import os
-import pkgutil
 import sys
-import tempfile
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -83,6 +81,8 @@ def consume(_root: Path) -> None:
 
 def everything(root: Path) -> None:
     """All handlers, all modules of ours, all that the package has, and a picture through the sandbox."""
+    import pkgutil  # here, as what this file imports for itself counts in no start
+
     presign(root)
     consume(root)
     app = importlib.import_module("app")
@@ -97,6 +97,8 @@ def everything(root: Path) -> None:
 
 
 def _make_thumbnail() -> None:
+    import tempfile
+
     base: Any = importlib.import_module("chalicelib.processors.base")
     sandbox: Any = importlib.import_module("chalicelib.sandbox")
     vips: Any = importlib.import_module("pyvips")

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from chalice.deploy.packager import MissingDependencyError
+from chalice.deploy.packager import MissingDependencyError, PackageDownloadError
 from chalice.deploy.packager import Package as Distribution
 from chalice.utils import UI, OSUtils
 
@@ -115,6 +115,15 @@ def test_the_same_content_gives_the_same_bytes(project: Path, packages: Path, tm
     assert second.name == first.name
     assert second.read_bytes() == bytes_of_first
     assert str(tmp_path).encode() not in bytes_of_first
+    assert {entry.date_time for entry in zipfile.ZipFile(second).infolist()} == {(1980, 1, 1, 0, 0, 0)}
+
+
+def test_whoever_is_asked_to_run_it_may_read_it(project: Path) -> None:
+    (project / "chalicelib" / "work.py").chmod(0o600)
+
+    modes = {entry.external_attr >> 16 & 0o777 for entry in zipfile.ZipFile(pack(project)).infolist()}
+
+    assert modes == {0o644}
 
 
 def test_a_package_is_made_once_for_all_who_want_it(project: Path, tmp_path: Path) -> None:
@@ -170,6 +179,24 @@ def test_a_requirement_that_is_not_to_be_had_for_lambda_is_an_error(project: Pat
     assert not list(packages.rglob("*.zip"))
 
 
+def test_what_pip_cannot_download_is_said_in_one_line(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (project / "requirements.txt").write_text("helper==9.9\n")
+    said = (
+        "WARNING: slow\nERROR: Cannot install helper==9.9 because of a conflict.\n"
+        "ERROR: ResolutionImpossible: for help visit a page\n"
+    )
+
+    def fail(*_: object) -> None:
+        raise PackageDownloadError(said)
+
+    monkeypatch.setattr(Index, "build_site_packages", fail)
+
+    with pytest.raises(
+        PackageError, match=r"requirements: Cannot install helper==9\.9 because of a conflict\.$"
+    ):
+        pack(project)
+
+
 def test_packages_that_nobody_asks_for_are_not_kept(project: Path, packages: Path) -> None:
     first = pack(project)
     long_ago = time.time() - packager.UNUSED_SECONDS - 60
@@ -179,11 +206,15 @@ def test_packages_that_nobody_asks_for_are_not_kept(project: Path, packages: Pat
     pack(project)
     assert first.exists(), "and keeps it"
 
-    os.utime(first, (long_ago, long_ago))
+    interrupted = packages / ".unfinished-x"
+    interrupted.mkdir()
+    for left in (first, interrupted):
+        os.utime(left, (long_ago, long_ago))
     (project / "app.py").write_text("x = 1\n")
     pack(project)
 
     assert not first.exists()
+    assert not interrupted.exists()
     assert len(list(packages.iterdir())) == 2
 
 

@@ -1,5 +1,6 @@
 """What `make package` finds out about a package before it goes to Lambda."""
 
+import platform
 import re
 import shutil
 import sys
@@ -135,6 +136,24 @@ def test_a_python_that_lambda_has_no_libvips_for(monkeypatch: pytest.MonkeyPatch
 
     with pytest.raises(PackageError, match=r"make package PYTHON=python3\.12"):
         command.package(show=False)
+
+
+@pytest.mark.parametrize(
+    ("system", "machine", "architecture", "expected"),
+    [
+        ("linux", "x86_64", "x86_64", True),
+        ("linux", "aarch64", "arm64", True),
+        ("linux", "x86_64", "arm64", False),
+        ("darwin", "x86_64", "x86_64", False),
+    ],
+)
+def test_a_package_is_tried_where_its_libraries_load(
+    monkeypatch: pytest.MonkeyPatch, system: str, machine: str, architecture: str, expected: bool
+) -> None:
+    monkeypatch.setattr(sys, "platform", system)
+    monkeypatch.setattr(platform, "machine", lambda: machine)
+
+    assert check.runs_here(architecture) is expected
 
 
 def test_botocore_keeps_the_services_that_functions_call() -> None:

@@ -152,6 +152,18 @@ def test_somebody_elses_lock_stops_it(terraform: Terraform, stack: LocalStack) -
     assert "a colleague" in refused
 
 
+def test_credentials_of_another_account_are_refused(terraform: Terraform) -> None:
+    """On the embedded AWS an account's number is the key of its root."""
+    override = terraform.directory / "other_override.tf"
+    override.write_text('provider "aws" {\n  access_key = "123456789012"\n  secret_key = "any"\n}\n')
+    try:
+        refused = terraform.run("plan", "-refresh=false", "-lock=false", expect=1)
+    finally:
+        override.unlink()
+
+    assert "AWS account ID not allowed: 123456789012" in refused
+
+
 def function_names(stack: LocalStack) -> list[str]:
     pages = stack.client("lambda").get_paginator("list_functions")
     return [function["FunctionName"] for page in pages.paginate() for function in page["Functions"]]

@@ -2,9 +2,9 @@
 # Another interpreter: make PYTHON=/path/to/python3.12 run
 
 PYTHON ?= python3
+STAGE ?= dev
 PORT ?= 8000
 AWS_PORT ?= 4566
-STAGE ?= dev
 FILES ?= 2000
 SEED ?= 1
 FAULTS ?= 0.02
@@ -16,7 +16,7 @@ AUTH_OPTION = $(if $(filter command,$(firstword $(origin AUTH))),--auth '$(AUTH)
 VENV := .venv
 BIN := $(VENV)/bin
 CONSTRAINTS := $(wildcard constraints.txt)
-REQUIREMENTS := requirements.txt worker/requirements.txt requirements-dev.txt $(CONSTRAINTS)
+REQUIREMENTS := requirements.txt worker/requirements.txt docker/requirements.txt requirements-dev.txt $(CONSTRAINTS)
 
 # Named after the interpreter's version: another version is another environment.
 VERSION := $(shell $(PYTHON) -c 'import platform; print(platform.python_version())' 2>/dev/null)
@@ -29,10 +29,10 @@ PACKAGER_READY = $(if $(filter $(VENV),$(PACKAGER)),$(INSTALLED),$(PACKAGER)/ins
 # Node.js, for who changes the page or tests it; nothing that runs needs it.
 NODE := $(VENV)/node-$(VERSION)
 
-.PHONY: help run token demo deploy destroy doctor load test package page lint clean
+.PHONY: help run token demo package deploy destroy terraform doctor load test page lint clean
 
 help: ## list what you can do (this)
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
 
 run: $(INSTALLED) ## run everything on this machine until Ctrl-C; PORT=8000 AWS_PORT=4566, AUTH=jwt asks for tokens
 	@exec $(BIN)/python -m ops run --port $(PORT) --aws-port $(AWS_PORT) $(AUTH_OPTION)
@@ -55,6 +55,9 @@ doctor: $(INSTALLED) ## say what is stuck in a running `make run`, why, and what
 load: $(INSTALLED) ## send FILES=2000 files through a stack of its own on a bad day, and add up; SEED=1 FAULTS=0.02
 	@exec $(BIN)/python -m ops load --files $(FILES) --seed $(SEED) --faults $(FAULTS)
 
+terraform: $(INSTALLED) ## prepare build/terraform/STAGE, from which Terraform deploys it; STAGE=dev STATE_BUCKET=...
+	@exec $(BIN)/python -m ops terraform --stage '$(STAGE)' $(STATE_BUCKET:%=--state-bucket '%')
+
 # A file's tests share a stack, so they stay together. Those of the stack spend half their time waiting: beside
 # others, and begun first, they cost least.
 test: $(INSTALLED) $(NODE) ## run the tests of units, of the whole stack, and of its page in Chromium; TESTS=tests/unit
@@ -68,11 +71,15 @@ page: $(INSTALLED) $(NODE) ## build the page at / from web/
 	  cd web && PATH="$$node/bin:$$PATH" && \
 	  node "$$node/lib/node_modules/npm/bin/npm-cli.js" ci --no-audit --no-fund && node build.mjs
 
-lint: $(INSTALLED) ## check style and types
+lint: $(INSTALLED) ## check style and types, Dockerfiles, compose files and workflows
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
-	@$(BIN)/hadolint worker/Dockerfile
+	@$(BIN)/hadolint worker/Dockerfile docker/Dockerfile
+	@$(BIN)/check-jsonschema --quiet --builtin-schema vendor.compose-spec compose.yaml docker/compose.tls.yaml
+	@$(BIN)/check-jsonschema --quiet --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	@$(BIN)/zizmor --offline --quiet --no-progress .github
+	@! command -v actionlint >/dev/null || actionlint
 
 clean: ## delete .venv, build and the data of `make run`
 	@$(PYTHON) -m ops.state clear

@@ -45,6 +45,7 @@ ELSEWHERE = {
     "doctor": "what is stuck, since when, why, and what to do about it",
     "load": "send thousands of files through a stack of its own, on a bad day, and add up",
     "redrive": "dead letters: list them, show one, send them back to their queue",
+    "terraform": "prepare a directory from which Terraform deploys a stage",
     "sweep": "push on what is stuck now, instead of at the next time",
 }
 
@@ -59,6 +60,13 @@ def main() -> int:
     run_parser.add_argument(
         "--auth", choices=("none", "jwt"), default="none", help="jwt asks for tokens (default: none)"
     )
+    run_parser.add_argument(
+        "--bind",
+        default="127.0.0.1",
+        help="address to listen on; in a container 0.0.0.0 (default: 127.0.0.1)",
+    )
+    run_parser.add_argument("--public-url", help="by which others reach the HTTP API, through a proxy")
+    run_parser.add_argument("--files-url", help="by which others reach the embedded AWS, for signed URLs")
     run_parser.set_defaults(command=run)
 
     token_parser = commands.add_parser("token", help="print a token, for trying a stack that asks for one")
@@ -114,12 +122,19 @@ def run(options: argparse.Namespace) -> int:
         from ops.state import CHECKOUT, StackError, default_state_dir
 
         state_dir = default_state_dir(CHECKOUT, os.environ)
+        names = _names_for_others(options)
+        variables = tokens.local_variables(state_dir, os.environ) if options.auth == "jwt" else {}
+        if names:
+            # Others' webhooks must not reach what is private to this machine.
+            variables["WEBHOOK_ALLOW_INSECURE"] = "false"
         try:
             with LocalStack(
                 state_dir=state_dir,
-                variables=tokens.local_variables(state_dir, os.environ) if options.auth == "jwt" else None,
+                variables=variables,
                 aws_port=options.aws_port,
                 http_port=options.port,
+                bind=options.bind,
+                http_variables=names,
                 say=_say,
             ) as stack:
                 _say("\n" + _what_to_try(stack, with_token=options.auth == "jwt"))
@@ -132,6 +147,12 @@ def run(options: argparse.Namespace) -> int:
     except KeyboardInterrupt:
         _say("Stopped.")
         return 0
+
+
+def _names_for_others(options: argparse.Namespace) -> dict[str, str]:
+    """What is signed names the host that a client sends it to, and only the HTTP API signs for clients."""
+    names = {"PUBLIC_URL": options.public_url, "AWS_ENDPOINT_URL_S3": options.files_url}
+    return {variable: url for variable, url in names.items() if url}
 
 
 def token(options: argparse.Namespace) -> int:

@@ -13,14 +13,14 @@ from ops.state import StackError
 BACKLOG = 128
 
 
-def listen(port: int, variable: str) -> socket.socket:
+def listen(port: int, variable: str, address: str = HOST) -> socket.socket:
     """A socket that listens on `port`, or on any free one where that is 0.
 
     Raises:
         StackError: the port is in use; `variable` of `make run` names another.
     """
     try:
-        return socket.create_server((HOST, port), backlog=BACKLOG)
+        return socket.create_server((address, port), backlog=BACKLOG)
     except OSError as error:
         raise StackError(
             f"port {port} is in use ({error.strerror}); take another: make run {variable}={port + 1}"

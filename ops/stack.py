@@ -76,8 +76,10 @@ def stack_outputs(endpoint_url: str) -> dict[str, str]:
 class LocalStack:
     """A running local stack; use it as a context manager.
 
-    Port 0 takes any free port. `variables` are settings beside or instead of the local stage's own, `options`
-    more arguments of the embedded AWS. `say` is told every finished step, in one line.
+    Port 0 takes any free port. `variables` are settings beside or instead of the local stage's own, and
+    `http_variables` those of the HTTP API's process alone, such as by what name others reach it. `options`
+    are more arguments of the embedded AWS. `bind` is the address that both ports listen on; all parts of the
+    stack call them on 127.0.0.1. `say` is told every finished step, in one line.
     """
 
     def __init__(
@@ -89,6 +91,8 @@ class LocalStack:
         checkout: Path = CHECKOUT,
         variables: Mapping[str, str] | None = None,
         options: Sequence[str] = (),
+        bind: str = HOST,
+        http_variables: Mapping[str, str] | None = None,
         say: Callable[[str], None] = lambda _: None,
     ) -> None:
         self.state_dir = state_dir
@@ -98,6 +102,8 @@ class LocalStack:
         self._checkout = checkout
         self._variables = dict(variables or {})
         self._options = tuple(options)
+        self._bind = bind
+        self._http_variables = dict(http_variables or {})
         self._say = say
         self._rest_api_id = ""
         self._children: dict[str, Child] = {}
@@ -165,8 +171,8 @@ class LocalStack:
 
     def start(self) -> None:
         lock = self._started.enter_context(state.lock(self.state_dir))
-        aws_socket = self._started.enter_context(ports.listen(self.aws_port, "AWS_PORT"))
-        http_socket = self._started.enter_context(ports.listen(self.http_port, "PORT"))
+        aws_socket = self._started.enter_context(ports.listen(self.aws_port, "AWS_PORT", self._bind))
+        http_socket = self._started.enter_context(ports.listen(self.http_port, "PORT", self._bind))
         self.aws_port, self.http_port = (s.getsockname()[1] for s in (aws_socket, http_socket))
         with self._step(f"embedded AWS on {self.endpoint_url}"):
             self._start_aws(aws_socket, lock.fileno())
@@ -278,6 +284,8 @@ class LocalStack:
             "NO_PROXY": HOST,
             "no_proxy": HOST,
         }
+        if listening:
+            env |= self._http_variables
         descriptors = [listening.fileno()] if listening else []
         return self._spawn(
             "ops.chalice_child",

@@ -36,7 +36,10 @@ from ops.embedded_aws.large_objects import (
     read_large_objects_by_the_piece,
 )
 from ops.embedded_aws.requests import Requests
-from ops.embedded_aws.rest_api import serve_rest_api_definitions
+from ops.embedded_aws.rest_api import (
+    leave_out_access_logs_that_nobody_asked_for,
+    serve_rest_api_definitions,
+)
 from ops.embedded_aws.saved import CHECKPOINT_SECONDS, checkpoint_state, move_to_port, save_state
 
 CLOSE_SECONDS = 2.0
@@ -80,6 +83,7 @@ async def serve(bind: str, faults: float, seed: int) -> None:
 
     make_functions_active_at_once()
     serve_rest_api_definitions()
+    leave_out_access_logs_that_nobody_asked_for()
     authorize_batches_as_single_calls()
     name_functions_and_rules()
     ask_for_leave_to_tag()

@@ -10,7 +10,8 @@ def serve_rest_api_definitions() -> None:
     """MiniStack has no ImportRestApi (it makes an API without routes) and no PutRestApi (it refuses).
 
     They are the two calls by which `chalice deploy` brings the routes, at the first and at every later
-    deployment (API Gateway, REST API reference, ImportRestApi and PutRestApi).
+    deployment (API Gateway, REST API reference, ImportRestApi and PutRestApi). Terraform has UpdateRestApi
+    follow, one operation for each binary media type, of which MiniStack makes a map instead of a list.
     """
     from ministack.services import apigateway_v1
 
@@ -24,10 +25,32 @@ def serve_rest_api_definitions() -> None:
                 return _import_rest_api(json.loads(body), query)
             case "PUT", ["restapis", api_id]:
                 return _put_rest_api(api_id, json.loads(body))
+            case "PATCH", ["restapis", api_id]:
+                body = json.dumps(_without_media_types(api_id, json.loads(body))).encode()
         response: Response = await unbridged(method, path, headers, body, query)
         return response
 
     apigateway_v1.handle_request = handle_request
+
+
+def leave_out_access_logs_that_nobody_asked_for() -> None:
+    """MiniStack gives every new stage empty `accessLogSettings`; AWS gives it none (reference, "Stage").
+
+    Terraform takes the empty ones for a log, and plans to remove it again and again.
+    """
+    from ministack.services import apigateway_v1 as v1
+
+    unbridged = v1._create_stage
+
+    def create_stage(api_id: str, data: State) -> Response:
+        response: Response = unbridged(api_id, data)
+        stage = v1._stages_v1.get(api_id, {}).get(data.get("stageName"))
+        if response[0] != 201 or not stage or stage["accessLogSettings"]:
+            return response
+        del stage["accessLogSettings"]
+        return 201, *v1._v1_response(stage, 201)[1:]
+
+    v1._create_stage = create_stage
 
 
 def _import_rest_api(definition: State, query: dict[str, Any]) -> Response:
@@ -56,6 +79,26 @@ def _put_rest_api(api_id: str, definition: State) -> Response:
         _define_rest_api(api_id, definition)
     response: Response = v1._get_rest_api(api_id)
     return response
+
+
+def _without_media_types(api_id: str, patch: State) -> State:
+    """Carry out the operations on `/binaryMediaTypes/<type, with ~1 for each slash>`; returns the others.
+
+    "Patch operations" of API Gateway's REST API reference: the type is in the path, not in the value.
+    """
+    from ministack.services import apigateway_v1 as v1
+
+    at = "/binaryMediaTypes/"
+    operations = patch.get("patchOperations", [])
+    if api_id in v1._rest_apis:
+        types = v1._rest_apis[api_id].setdefault("binaryMediaTypes", [])
+        for operation in (each for each in operations if each["path"].startswith(at)):
+            name = operation["path"].removeprefix(at).replace("~1", "/").replace("~0", "~")
+            if name in types:
+                types.remove(name)
+            if operation["op"] != "remove":
+                types.append(operation.get("value") or name)
+    return {**patch, "patchOperations": [each for each in operations if not each["path"].startswith(at)]}
 
 
 def _define_rest_api(api_id: str, definition: State) -> None:

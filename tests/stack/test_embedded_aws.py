@@ -226,6 +226,29 @@ def put_rest_api_replaces_routes(server: Server) -> bool:
     return paths_of(server, api["id"]) == {"/after/{id}"}
 
 
+def binary_media_types_are_a_list(server: Server) -> bool:
+    gateway = server.client("apigateway")
+    api_id = gateway.create_rest_api(name="any", binaryMediaTypes=["image/gif"])["id"]
+    gateway.update_rest_api(
+        restApiId=api_id,
+        patchOperations=[
+            {"op": "remove", "path": "/binaryMediaTypes/image~1gif"},
+            {"op": "add", "path": "/binaryMediaTypes/image~1png"},
+            {"op": "replace", "path": "/name", "value": "other"},
+        ],
+    )
+    found = gateway.get_rest_api(restApiId=api_id)
+    return (found["name"], found["binaryMediaTypes"]) == ("other", ["image/png"])
+
+
+def a_stage_has_no_log_that_nobody_asked_for(server: Server) -> bool:
+    gateway = server.client("apigateway")
+    api_id = gateway.create_rest_api(name="any")["id"]
+    deployment = gateway.create_deployment(restApiId=api_id)["id"]
+    gateway.create_stage(restApiId=api_id, stageName="api", deploymentId=deployment)
+    return "accessLogSettings" not in gateway.get_stage(restApiId=api_id, stageName="api")
+
+
 def a_preflight_is_answered(server: Server) -> bool:
     """By a stack with the definition as its body: MiniStack alone has the parser, but not the call."""
     gateway = server.client("apigateway")
@@ -593,6 +616,8 @@ BRIDGES: list[tuple[Probe, str]] = [
     (functions_are_active_at_once, "make_functions_active_at_once"),
     (import_rest_api_makes_routes, "serve_rest_api_definitions, its ImportRestApi,"),
     (put_rest_api_replaces_routes, "serve_rest_api_definitions, its PutRestApi,"),
+    (binary_media_types_are_a_list, "_without_media_types"),
+    (a_stage_has_no_log_that_nobody_asked_for, "leave_out_access_logs_that_nobody_asked_for"),
     (a_preflight_is_answered, "_put_whole_integration"),
     (a_batch_needs_only_the_permission_of_its_calls, "authorize_batches_as_single_calls"),
     (functions_and_rules_are_made_by_who_may_make_these, "name_functions_and_rules"),

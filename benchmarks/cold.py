@@ -1,0 +1,83 @@
+"""Cold starts: a fresh interpreter, until it has answered its first request, and its end.
+
+CPU, as that is what a cold function waits for. Byte code is warm, unless its absence is what is measured.
+"""
+
+import json
+import shutil
+import sys
+import zipfile
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+
+from benchmarks import cpu, presign
+from benchmarks.bench import Bench
+from benchmarks.comparison import CPU, Comparison, Rounds, by_turns
+from ops.state import CHECKOUT
+
+ROUNDS = 9
+
+_ANSWER = """
+import json, sys
+from types import SimpleNamespace
+sys.path.insert(0, sys.argv[1])
+module, _, name = sys.argv[2].partition(":")
+handler = getattr(__import__(module), name)
+answer = handler(json.loads(sys.argv[3]), SimpleNamespace(**json.loads(sys.argv[4])))
+assert "X-Amz-Signature" in json.loads(answer["body"])["uploadUrl"], answer
+"""
+OURS = (str(CHECKOUT), "app:app")
+BASELINES = str(CHECKOUT / "benchmarks" / "baselines")
+CONTEXT = {name: value for name, value in vars(presign.CONTEXT).items() if not callable(value)}
+
+
+def _first_answer(
+    directory: str,
+    handler: str,
+    options: tuple[str, ...] = (),
+    python: str = sys.executable,
+    more: Mapping[str, str] | None = None,
+) -> float:
+    told = [directory, handler, json.dumps(presign.EVENT), json.dumps(CONTEXT)]
+    env = cpu.plain_environment(**presign.variables(), **(more or {}))
+    return cpu.of_process([python, *options, "-c", _ANSWER, *told], env, CHECKOUT / "build")
+
+
+def _nothing() -> float:
+    return cpu.of_process([sys.executable, "-c", "pass"], cpu.plain_environment(), CHECKOUT / "build")
+
+
+def _beside(baseline: str, bench: Bench) -> Rounds:
+    theirs = partial(_first_answer, BASELINES, f"{baseline}:handler")
+    return by_turns(bench, partial(_first_answer, *OURS), theirs, rounds=ROUNDS)
+
+
+def _beside_nothing(bench: Bench) -> Rounds:
+    return by_turns(bench, partial(_first_answer, *OURS), _nothing, rounds=15)
+
+
+def _whole_start(name: str, baseline: str, theirs: str, goal: str | None = None) -> Comparison:
+    return Comparison(
+        name,
+        ours="a fresh interpreter to the first answer of POST /presign",
+        theirs=theirs,
+        unit=CPU,
+        compare=partial(_beside, baseline),
+        goal=goal,
+    )
+
+
+COMPARISONS = (
+    _whole_start("cold_presign", "boto3_presign", "the usual handler: a module-level boto3 client", "≤ 0.25"),
+    _whole_start("cold_presign_fastapi", "fastapi_presign", "FastAPI with Mangum, and boto3"),
+    _whole_start("cold_presign_powertools", "powertools_presign", "Powertools' resolver, and boto3"),
+    Comparison(
+        "cold_presign_bare",
+        ours="a fresh interpreter to the first answer of POST /presign",
+        theirs="python -c pass",
+        unit=CPU,
+        compare=_beside_nothing,
+        goal="≤ 6",
+    ),
+)

@@ -2,13 +2,17 @@
 
 from collections.abc import Sequence
 
-from benchmarks import cold, presign, thumbnails
+from benchmarks import cold, documents, pipeline, presign, sandbox, tables, thumbnails
 from benchmarks.comparison import Comparison
 
 ALL: tuple[Comparison, ...] = (
     *presign.COMPARISONS,
     *cold.COMPARISONS,
     *thumbnails.COMPARISONS,
+    *documents.COMPARISONS,
+    *tables.COMPARISONS,
+    *sandbox.COMPARISONS,
+    *pipeline.COMPARISONS,
 )
 
 

@@ -2,17 +2,20 @@
 
 from collections.abc import Sequence
 
-from benchmarks import cold, documents, pipeline, presign, sandbox, tables, thumbnails
+from benchmarks import batch, cold, documents, ledger, memory, pipeline, presign, sandbox, tables, thumbnails
 from benchmarks.comparison import Comparison
 
 ALL: tuple[Comparison, ...] = (
     *presign.COMPARISONS,
     *cold.COMPARISONS,
+    *batch.COMPARISONS,
     *thumbnails.COMPARISONS,
     *documents.COMPARISONS,
     *tables.COMPARISONS,
     *sandbox.COMPARISONS,
     *pipeline.COMPARISONS,
+    *memory.COMPARISONS,
+    *ledger.COMPARISONS,
 )
 
 

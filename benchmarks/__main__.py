@@ -35,6 +35,7 @@ def main(arguments: Sequence[str]) -> int:
         TimeElapsedColumn(),
         console=console,
         transient=True,
+        refresh_per_second=2,  # what it computes is counted with what is measured
     )
     with bench.opened() as shared, bar:
         for number, comparison in enumerate(chosen, 1):

@@ -19,8 +19,6 @@ FAR_AWAY = 0.015
 ROUNDS = 9
 
 OF_OUTPUTS = "PutObject"
-GOAL_CALLS = 9
-
 
 def _latency(bench: Bench) -> Rounds:
     with cloud.opened(bench) as there:
@@ -60,7 +58,7 @@ def _calls(bench: Bench) -> Rounds:
         outputs = calls.pop(OF_OUTPUTS, 0)
     each = sum(calls.values()) / FILES
     said = ", ".join(f"{name} {count / FILES:g}" for name, count in sorted(calls.items()))
-    return Rounds([each], [GOAL_CALLS], f"{said}; beside {outputs / FILES:g} PutObject of outputs")
+    return Rounds([each], [1.0], f"{said}; beside {outputs / FILES:g} PutObject of outputs")
 
 
 def _announced(there: Cloud, message: dict[str, str]) -> dict[str, Any]:
@@ -81,9 +79,9 @@ COMPARISONS = (
     Comparison(
         "calls_per_file",
         ours="AWS calls for a light file, from intake to notification",
-        theirs="what is to be enough",
+        theirs="the file",
         unit="calls",
         compare=_calls,
-        goal="≤ 1",
+        goal="≤ 9",
     ),
 )

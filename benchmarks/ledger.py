@@ -20,7 +20,7 @@ from chalicelib.jsontext import to_json
 
 OWNERS = {"many": 100_000, "few": 100}
 QUERY = {"limit": "50"}
-ROUNDS = 15
+ROUNDS = 9
 WRITERS, AT_ONCE = 4, 25
 
 
@@ -39,10 +39,10 @@ def _compare(bench: Bench) -> Rounds:
             heard = partial(note, owner)
             events = clients.dynamodb().meta.events
             events.register("after-call.dynamodb.Query", heard, unique_id="benchmark")
-            cpu_begun, begun = time.process_time(), time.perf_counter()
+            cpu_begun, begun = time.thread_time(), time.perf_counter()
             answer = listings.page(there.settings, owner, QUERY)
             to_json(answer)
-            spent = time.process_time() - cpu_begun
+            spent = time.thread_time() - cpu_begun
             waited[owner].append(time.perf_counter() - begun)
             events.unregister("after-call.dynamodb.Query", unique_id="benchmark")
             assert len(answer["jobs"]) == int(QUERY["limit"])
@@ -62,9 +62,12 @@ def _fill(there: Cloud, owner: str, count: int) -> None:
     dynamodb = there.stack.client("dynamodb")
     table = there.settings.jobs_table
 
+    one = jobs.to_item(_job(owner))
+
     def put(first: int) -> None:
-        items = [jobs.to_item(_job(owner)) for _ in range(min(AT_ONCE, count - first))]
-        dynamodb.batch_write_item(RequestItems={table: [{"PutRequest": {"Item": item}} for item in items]})
+        ids = [keys.new_job_id() for _ in range(min(AT_ONCE, count - first))]
+        puts = [{"PutRequest": {"Item": one | {"jobId": {"S": job_id}}}} for job_id in ids]
+        dynamodb.batch_write_item(RequestItems={table: puts})
 
     with ThreadPoolExecutor(WRITERS) as pool:
         list(pool.map(put, range(0, count, AT_ONCE)))

@@ -1,4 +1,4 @@
-"""`python -m benchmarks [NAME …]`: measure, show, and write down. A name stands for all that begin with it."""
+"""`python -m benchmarks [NAME …]`: measure, show, write down. A name stands for all that begin with it."""
 
 import sys
 import time

@@ -20,6 +20,7 @@ ROUNDS = 9
 
 OF_OUTPUTS = "PutObject"
 
+
 def _latency(bench: Bench) -> Rounds:
     with cloud.opened(bench) as there:
 

@@ -12,7 +12,9 @@ T = TypeVar("T")
 class Bench:
     """`say` is told which part of a comparison is done, from 0 to 1."""
 
-    def __init__(self, scratch: Path, opened: ExitStack, say: Callable[[float], None] = lambda _: None) -> None:
+    def __init__(
+        self, scratch: Path, opened: ExitStack, say: Callable[[float], None] = lambda _: None
+    ) -> None:
         self.scratch = scratch
         self.say = say
         self._opened = opened

@@ -3,9 +3,10 @@
 import io
 import json
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from ops.stack import LocalStack
 
@@ -81,7 +82,7 @@ def _role(stack: LocalStack, queue_arn: str) -> str:
     return arn
 
 
-def _policy(statement: dict[str, object]) -> str:
+def _policy(statement: Mapping[str, Any]) -> str:
     return json.dumps({"Version": "2012-10-17", "Statement": [statement]})
 
 

@@ -4,12 +4,9 @@ CPU, as that is what a cold function waits for. Byte code is warm, unless its ab
 """
 
 import json
-import shutil
 import sys
-import zipfile
 from collections.abc import Mapping
 from functools import partial
-from pathlib import Path
 
 from benchmarks import cpu, presign
 from benchmarks.bench import Bench
@@ -69,7 +66,7 @@ def _whole_start(name: str, baseline: str, theirs: str, goal: str | None = None)
 
 
 COMPARISONS = (
-    _whole_start("cold_presign", "boto3_presign", "the usual handler: a module-level boto3 client", "≤ 0.25"),
+    _whole_start("cold_presign", "boto3_presign", "the usual handler, boto3 at module level", "≤ 0.25"),
     _whole_start("cold_presign_fastapi", "fastapi_presign", "FastAPI with Mangum, and boto3"),
     _whole_start("cold_presign_powertools", "powertools_presign", "Powertools' resolver, and boto3"),
     Comparison(

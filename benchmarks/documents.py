@@ -36,7 +36,7 @@ def _beside(theirs: Callable[[Path, Path], None], bench: Bench) -> Rounds:
     begun = time.process_time()
     pdf.process(Source(path, path.name, "application/pdf", bench.scratch, CAPS))
     whole = (time.process_time() - begun) * 1000
-    return Rounds(rounds.ours, rounds.theirs, f"the whole processor, with two pictures of page 1: {whole:.0f} ms")
+    return Rounds(rounds.ours, rounds.theirs, f"with two pictures of page 1: {whole:.0f} ms")
 
 
 def _by_pypdfium2(bench: Bench) -> Rounds:

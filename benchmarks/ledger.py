@@ -51,8 +51,8 @@ def _compare(bench: Bench) -> Rounds:
         rounds = by_turns(bench, partial(ask, "many"), partial(ask, "few"), rounds=ROUNDS)
         many, few = (min(waited[owner]) * 1000 for owner in OWNERS)
     note_of = (
-        f"items read: {read['many']} and {read['few']}; by the clock, with the embedded AWS, which goes through "
-        f"the whole partition: {many:.0f} and {few:.0f} ms"
+        f"items read: {read['many']} and {read['few']}; by the clock, with the embedded AWS, which goes "
+        f"through the whole partition: {many:.0f} and {few:.0f} ms"
     )
     return Rounds(rounds.ours, rounds.theirs, note_of)
 

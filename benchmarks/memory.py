@@ -21,7 +21,7 @@ SMALL, LARGE = 2 * MiB, 2048 * MiB
 
 
 def _peak(there: Cloud, bench: Bench, size: int) -> float:
-    """In MiB. The kernel's own high-water mark (VmHWM, proc_pid_status(5)): no peak is missed between looks."""
+    """In MiB. The kernel's high-water mark (VmHWM, proc_pid_status(5)): no peak is missed between looks."""
     owner, job_id = _waiting_job(there, size)
     scratch = bench.scratch / "worker"
     scratch.mkdir(exist_ok=True)

@@ -36,7 +36,9 @@ class Script:
         assert self._process.stdout
         line = self._process.stdout.readline()
         if not line:
-            raise RuntimeError(f"node ended with status {self._process.wait(STOP_SECONDS)}; its words are above.")
+            raise RuntimeError(
+                f"node ended with status {self._process.wait(STOP_SECONDS)}; its words are above."
+            )
         return json.loads(line)
 
 

@@ -1,4 +1,4 @@
-"""The whole way of a file on the local stack, beside a chain S3 → function → queue → function that does nothing.
+"""The whole way of a file on the local stack, beside S3 → function → queue → function, doing nothing.
 
 Both run on the same embedded AWS, which is one Python process: its time is in every figure here, and AWS is
 quicker at most of what it does. The files are a few words of text, put by the same client.
@@ -87,7 +87,11 @@ def _compare_latency(bench: Bench) -> Rounds:
     stack = stack_of(bench)
     ours, theirs = Ours(stack), Theirs(chain_of(bench))
     return by_turns(
-        bench, partial(_latency, stack, ours), partial(_latency, stack, theirs), rounds=LATENCY_ROUNDS, warm_up=5
+        bench,
+        partial(_latency, stack, ours),
+        partial(_latency, stack, theirs),
+        rounds=LATENCY_ROUNDS,
+        warm_up=5,
     )
 
 

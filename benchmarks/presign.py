@@ -158,7 +158,7 @@ COMPARISONS = (
         compare=_call,
         goal="≤ 1/15",
     ),
-    _whole_request("presign_request", "boto3_presign", "the usual handler: a module-level boto3 client", "≤ 1/3"),
+    _whole_request("presign_request", "boto3_presign", "the usual handler, boto3 at module level", "≤ 1/3"),
     _whole_request("presign_request_fastapi", "fastapi_presign", "FastAPI with Mangum, and boto3"),
     _whole_request("presign_request_powertools", "powertools_presign", "Powertools' resolver, and boto3"),
 )

@@ -88,7 +88,22 @@ def webp(size: tuple[int, int]) -> Path:
 def words(seed: int = 1) -> Callable[[int], str]:
     """Sentences of so many words, of which few come often and most seldom (Zipf's law)."""
     chance = random.Random(seed)
-    syllables = ["har", "bor", "ship", "load", "ment", "cran", "e", "o", "tel", "ver", "in", "quay", "ta", "lo"]
+    syllables = [
+        "har",
+        "bor",
+        "ship",
+        "load",
+        "ment",
+        "cran",
+        "e",
+        "o",
+        "tel",
+        "ver",
+        "in",
+        "quay",
+        "ta",
+        "lo",
+    ]
     known = ["".join(chance.choices(syllables, k=chance.randint(1, 4))) for _ in range(4000)]
     weights = list(accumulate(1 / rank for rank in range(1, len(known) + 1)))
     return lambda count: " ".join(chance.choices(known, cum_weights=weights, k=count))

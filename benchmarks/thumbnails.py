@@ -1,8 +1,8 @@
 """Pictures: what the image processor makes of one, beside the same two files made by sharp and by Pillow.
 
 The processor always makes a thumbnail and a preview, and looks for the main colour; the others make the two
-files, of the same sizes and qualities. sharp has one thread, as a function has hardly more than one processor.
-It is written in the way that costs it least: the original is decoded once, for both.
+files, of the same sizes and qualities. sharp has one thread, as a function has hardly more than one
+processor. It is written in the way that costs it least: the original is decoded once, for both.
 """
 
 import time

@@ -5,14 +5,16 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from chalicelib.endpoints import MAX_URL_LENGTH
 from chalicelib.errors import BadRequest
-from chalicelib.jobs import EVENT_TYPES, VISIBLE
+from chalicelib.status import EVENT_TYPES, VISIBLE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 Schema = Mapping[str, Any]
+
+MAX_URL_LENGTH = 2048
+"""Characters of a webhook's URL."""
 
 STATUS: Schema = {"enum": [status.value for status in VISIBLE]}
 

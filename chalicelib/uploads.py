@@ -1,12 +1,17 @@
 """An upload in one request, signed: it writes nothing and calls nothing."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from chalicelib import clients, keys, quotas, sigv4, sigv4_post
+from chalicelib import clients, keys, lazy, sigv4
 from chalicelib.declared import SINGLE_LIMIT, Declared
 from chalicelib.errors import BadRequest
 from chalicelib.settings import Settings
+
+if TYPE_CHECKING:
+    from chalicelib import quotas, sigv4_post
+else:
+    quotas, sigv4_post = lazy.modules("quotas", "sigv4_post")
 
 
 def presign(settings: Settings, owner: str, wish: Mapping[str, Any], base_url: str) -> dict[str, Any]:
@@ -89,7 +94,7 @@ def new_key(settings: Settings, owner: str, declared: Declared) -> tuple[str, st
     return job_id, keys.upload_key(settings, owner, job_id, keys.safe_filename(declared.filename))
 
 
-def _form(settings: Settings, key: str, declared: Declared) -> sigv4_post.Form:
+def _form(settings: Settings, key: str, declared: Declared) -> "sigv4_post.Form":
     if "${filename}" in key:
         raise BadRequest(
             "filename: in a form, S3 puts another name in the place of ${filename}; ask for method PUT.",

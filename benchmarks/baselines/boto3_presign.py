@@ -3,6 +3,7 @@
 import json
 import os
 import uuid
+from typing import Any
 
 import boto3
 from botocore.config import Config
@@ -13,7 +14,7 @@ EXPIRES_IN = 900
 s3 = boto3.client("s3", config=Config(signature_version="s3v4", s3={"addressing_style": "virtual"}))
 
 
-def handler(event, context):  # type: ignore[no-untyped-def]
+def handler(event: Any, context: Any) -> Any:  # noqa: ARG001
     body = json.loads(event.get("body") or "{}")
     job_id = str(uuid.uuid4())
     key = f"uploads/{job_id}/{body.get('filename', 'file')}"

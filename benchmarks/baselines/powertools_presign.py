@@ -2,6 +2,7 @@
 
 import os
 import uuid
+from typing import Any
 
 import boto3
 from aws_lambda_powertools import Logger
@@ -28,5 +29,5 @@ def presign() -> dict[str, object]:
     return {"uploadUrl": url, "s3Key": key, "jobId": job_id, "expiresIn": EXPIRES_IN}
 
 
-def handler(event, context):  # type: ignore[no-untyped-def]
+def handler(event: Any, context: Any) -> Any:
     return app.resolve(event, context)

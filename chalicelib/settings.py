@@ -126,6 +126,10 @@ class Settings:
     heavy_decode_seconds: int
     """Of CPU, for one file that is too heavy for a function: a film, or what is large."""
     heavy_memory_bytes: int
+    consume_concurrency: int
+    """Batches of jobs that are worked on at once, by one function process each; read at a deploy."""
+    deliver_concurrency: int
+    """The same of deliveries to webhooks."""
     lease_seconds: int
     max_attempts: int
     sweep_after_seconds: int
@@ -211,6 +215,8 @@ class Settings:
             decode_memory_bytes=read.number("DECODE_MEMORY_BYTES", GiB, 512 * MiB, 64 * GiB),
             heavy_decode_seconds=read.number("HEAVY_DECODE_SECONDS", 14_400, 1, 86_400),
             heavy_memory_bytes=read.number("HEAVY_MEMORY_BYTES", 3 * GiB, GiB, 64 * GiB),
+            consume_concurrency=read.number("CONSUME_CONCURRENCY", 50, 2, 1_000),
+            deliver_concurrency=read.number("DELIVER_CONCURRENCY", 20, 2, 1_000),
             lease_seconds=read.number("LEASE_SECONDS", 90, 5, 86_400),
             max_attempts=read.number("MAX_ATTEMPTS", 5, 1, 100),
             sweep_after_seconds=read.number("SWEEP_AFTER_SECONDS", 900, 1, 86_400),

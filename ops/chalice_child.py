@@ -12,6 +12,7 @@ from chalice.cli import main
 from chalice.local import ChaliceRequestHandler, ThreadedHTTPServer
 
 from ops.children import when_parent_is_gone
+from ops.package import packager
 
 
 def send_responses_whole() -> None:
@@ -46,6 +47,7 @@ if __name__ == "__main__":
     when_parent_is_gone(lambda: os._exit(1))
     send_responses_whole()
     know_all_methods()
+    packager.install()
     if sys.argv[1:2] and sys.argv[1].isdigit():
         serve_on(socket.socket(fileno=int(sys.argv.pop(1))))
     # `-m` puts this checkout first on the path; the app must come from the project directory alone.

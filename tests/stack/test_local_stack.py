@@ -8,8 +8,11 @@ import signal
 import socket
 import subprocess
 import sys
+import urllib.request
+import zipfile
 from collections import Counter
 from collections.abc import Iterator
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -299,3 +302,12 @@ def test_it_says_so_when_a_part_has_died(run: subprocess.Popen[str], tmp_path: P
     assert run.returncode == 1
     assert re.fullmatch(r"error: the embedded AWS has stopped by itself; see .*aws\.log\n", stderr)
     assert not processes_of(tmp_path)
+
+
+def test_functions_are_deployed_with_their_byte_code(stack: LocalStack) -> None:
+    code = stack.client("lambda").get_function(FunctionName="waybill-local-consume")["Code"]["Location"]
+
+    with urllib.request.urlopen(code) as answer:
+        names = zipfile.ZipFile(BytesIO(answer.read())).namelist()
+
+    assert f"__pycache__/app.{sys.implementation.cache_tag}.pyc" in names

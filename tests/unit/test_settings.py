@@ -76,6 +76,8 @@ def without(env: dict[str, str], *names: str) -> dict[str, str]:
         ("DECODE_SECONDS", "1", "decode_seconds", 1),
         ("DECODE_SECONDS", "600", "decode_seconds", 600),
         ("DECODE_MEMORY_BYTES", str(512 * MiB), "decode_memory_bytes", 512 * MiB),
+        ("CONSUME_CONCURRENCY", "1000", "consume_concurrency", 1_000),
+        ("DELIVER_CONCURRENCY", "2", "deliver_concurrency", 2),
         ("LEASE_SECONDS", "5", "lease_seconds", 5),
         ("MAX_ATTEMPTS", "1", "max_attempts", 1),
         ("SWEEP_AFTER_SECONDS", "1", "sweep_after_seconds", 1),
@@ -130,6 +132,7 @@ def test_all_others_have_the_defaults_that_are_documented(env: dict[str, str]) -
     assert (read.expires_in, read.lease_seconds, read.max_attempts) == (900, 90, 5)
     assert (read.max_upload_bytes, read.light_limit_bytes) == (5 * GiB, 64 * MiB)
     assert (read.allowed_types, read.allowed_families) == ((), ())
+    assert (read.consume_concurrency, read.deliver_concurrency) == (50, 20)
     assert (read.decode_seconds, read.decode_memory_bytes) == (10, GiB)
     assert (read.sweep_after_seconds, read.retention_days) == (900, 0)
     assert (read.max_events, read.max_rows) == (10_000, 5_000_000)
@@ -184,6 +187,8 @@ def test_all_others_have_the_defaults_that_are_documented(env: dict[str, str]) -
         ("DECODE_SECONDS", "0"),
         ("DECODE_SECONDS", "601"),
         ("DECODE_MEMORY_BYTES", str(512 * MiB - 1)),
+        ("CONSUME_CONCURRENCY", "1"),
+        ("DELIVER_CONCURRENCY", "1001"),
         ("LEASE_SECONDS", "4"),
         ("MAX_ATTEMPTS", "0"),
         ("MAX_ATTEMPTS", "101"),

@@ -9,6 +9,7 @@ SEED ?= 1
 FAULTS ?= 0.02
 TESTS ?= tests/stack tests/browser tests/unit
 BENCH ?=
+PACKAGE_PYTHON ?=
 
 # Of the command line only: an AUTH in the environment is somebody else's.
 AUTH_OPTION = $(if $(filter command,$(firstword $(origin AUTH))),--auth '$(AUTH)')
@@ -67,7 +68,7 @@ page: $(INSTALLED) $(NODE) ## build the page at / from web/
 	  node "$$node/lib/node_modules/npm/bin/npm-cli.js" ci --no-audit --no-fund && node build.mjs
 
 bench: $(BENCH_VENV)/installed ## measure Waybill beside what it is compared with, in ten minutes; BENCH=thumb a part of it
-	@exec $(BENCH_VENV)/bin/python -m benchmarks $(BENCH)
+	@exec env PACKAGE_PYTHON='$(PACKAGE_PYTHON)' $(BENCH_VENV)/bin/python -m benchmarks $(BENCH)
 
 lint: $(INSTALLED) ## check style and types
 	@$(BIN)/ruff check .

@@ -8,8 +8,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from benchmarks import bench, node, registry, results
-from benchmarks.comparison import Result
+from benchmarks import bench, node, page, plot, registry, results
+from benchmarks.comparison import NotHere, Result
 
 SHARP = "thumbnails.mjs"
 
@@ -41,12 +41,19 @@ def main(arguments: Sequence[str]) -> int:
         for number, comparison in enumerate(chosen, 1):
             task = bar.add_task(f"{number}/{len(chosen)} {comparison.name}", total=1.0)
             shared.say = lambda part, task=task: bar.update(task, completed=part)  # type: ignore[misc]
-            found.append(comparison.result(shared))
+            try:
+                found.append(comparison.result(shared))
+                said = _line(found[-1])
+            except NotHere as error:
+                said = f"- {comparison.name:28} left out: {error}"
             bar.remove_task(task)
-            console.print(_line(found[-1]))
+            console.print(said)
         with node.running(SHARP) as sharp:
             versions = sharp.versions
     results.write(found, versions)
+    known = results.read()
+    page.write(known)
+    plot.draw(known)
     console.print(table(found))
     missed = [result.name for result in found if result.met is False]
     console.print(f"{len(found)} comparisons in {time.monotonic() - begun:.0f} s, written to {results.PATH}")

@@ -4,13 +4,18 @@ CPU, as that is what a cold function waits for. Byte code is warm, unless its ab
 """
 
 import json
+import os
+import shutil
+import subprocess
 import sys
+import zipfile
 from collections.abc import Mapping
 from functools import partial
+from pathlib import Path
 
 from benchmarks import cpu, presign
 from benchmarks.bench import Bench
-from benchmarks.comparison import CPU, Comparison, Rounds, by_turns
+from benchmarks.comparison import CPU, Comparison, NotHere, Rounds, by_turns
 from ops.state import CHECKOUT
 
 ROUNDS = 9
@@ -73,18 +78,28 @@ def _package() -> tuple[str, Path]:
     """A Python that Lambda runs, and the package for it, which is made if it is not there.
 
     Raises:
-        RuntimeError: there is neither.
+        NotHere: there is no such Python.
     """
-    for name in PACKAGED_FOR:
-        asked = [name, "-c", "import sys; print(sys.executable)"]
+    named = os.environ.get("PACKAGE_PYTHON")
+    for name in [named] if named else PACKAGED_FOR:
+        asked = [
+            name,
+            "-c",
+            "import sys; print(sys.executable, f'{sys.version_info[0]}.{sys.version_info[1]}')",
+        ]
         try:
-            python = subprocess.run(asked, capture_output=True, text=True, check=True).stdout.strip()
+            said = subprocess.run(asked, capture_output=True, text=True, check=True).stdout
         except (OSError, subprocess.CalledProcessError):
             continue
-        subprocess.run(["make", "package", f"PYTHON={python}"], cwd=CHECKOUT, capture_output=True, check=True)
-        (package,) = (CHECKOUT / "build").glob(f"waybill-*-{name}.zip")
+        python, version = said.rsplit(maxsplit=1)
+        packed = subprocess.run(
+            ["make", "package", f"PYTHON={python}"], cwd=CHECKOUT, capture_output=True, text=True, check=False
+        )
+        if packed.returncode:
+            raise RuntimeError(f"make package PYTHON={python} failed:\n{packed.stderr[-2000:]}")
+        (package,) = (CHECKOUT / "build").glob(f"waybill-*-python{version}.zip")
         return python, package
-    raise RuntimeError(f"what goes to Lambda needs one of {', '.join(PACKAGED_FOR)}; none of them runs here")
+    raise NotHere("it needs Python 3.12 or later: make bench PACKAGE_PYTHON=/path/to/python3.12")
 
 
 def _whole_start(name: str, baseline: str, theirs: str, goal: str | None = None) -> Comparison:

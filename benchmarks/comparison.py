@@ -21,6 +21,10 @@ WALL = "ms"
 Measure = Callable[[], float]
 
 
+class NotHere(Exception):
+    """This machine lacks what a comparison needs; the message says what."""
+
+
 @dataclass(frozen=True, slots=True)
 class Goal:
     """What the ratio is to be: `≤ 1/15`, `≥ 0.5`."""

@@ -146,10 +146,14 @@ def safe_filename(name: str | None) -> str:
     if not name:
         return DEFAULT_FILENAME
     last = re.split(r"[/\\]", name)[-1]
-    kept = "".join(c for c in last if unicodedata.category(c) not in _UNSAFE_CATEGORIES and c not in _DROPPED)
-    # Last, as what was between a letter and its accent is gone by now.
-    normal = unicodedata.normalize("NFC", kept)
+    normal = last if last.isascii() and last.isprintable() else _normal(last)
     return _shortened(_BEFORE_THE_NAME.sub("", normal).rstrip()) or DEFAULT_FILENAME
+
+
+def _normal(name: str) -> str:
+    kept = "".join(c for c in name if unicodedata.category(c) not in _UNSAFE_CATEGORIES and c not in _DROPPED)
+    # Last, as what was between a letter and its accent is gone by now.
+    return unicodedata.normalize("NFC", kept)
 
 
 def _shortened(name: str) -> str:

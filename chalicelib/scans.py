@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any
 
 from chalicelib import clients, lazy
 from chalicelib.errors import AwaitingScan, NotFound, Rejected, ScanFailed, Superseded
-from chalicelib.jobs import Job
 from chalicelib.settings import Settings
 
 if TYPE_CHECKING:
     from chalicelib import messages, storage
+    from chalicelib.jobs import Job
     from chalicelib.storage import Original
 else:
     messages, storage = lazy.modules("messages", "storage")
@@ -55,12 +55,12 @@ def verdict(settings: Settings, key: str) -> str | None:
     return next((tag["Value"] for tag in tags if tag["Key"] == TAG), None)
 
 
-def is_pending(settings: Settings, job: Job) -> bool:
+def is_pending(settings: Settings, job: "Job") -> bool:
     """Whether there is no use in working on a job yet."""
     return settings.scans_for_malware and verdict(settings, job.key) is None
 
 
-def queue(settings: Settings, job: Job) -> None:
+def queue(settings: Settings, job: "Job") -> None:
     """Queue the work on a job; one whose verdict is not there yet is queued when it comes."""
     if not is_pending(settings, job):
         messages.send(settings, [job])

@@ -236,14 +236,11 @@ def check(schema: Schema, value: Mapping[str, Any]) -> None:
     Raises:
         BadRequest: naming the field, and what it takes.
     """
-    patterns = schema.get("patternProperties", {})
-    unknown = sorted(
-        name
-        for name in set(value) - set(schema["properties"])
-        if not any(re.search(pattern, name) for pattern in patterns)
-    )
+    unknown = value.keys() - schema["properties"].keys()
+    if unknown and (patterns := schema.get("patternProperties")):
+        unknown = {name for name in unknown if not any(re.search(pattern, name) for pattern in patterns)}
     if unknown:
-        field = unknown[0][:_LONGEST_SHOWN]
+        field = min(unknown)[:_LONGEST_SHOWN]
         known = ", ".join(schema["properties"])
         known = f"known here: {known}" if known else "none is taken here"
         raise BadRequest(f"{field!r}: no such field; {known}.", field=field)

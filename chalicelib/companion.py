@@ -4,11 +4,16 @@ Paths, names and shapes are Companion's own; `/s3/sign` is what the plugin's `si
 version 6 on.
 """
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from chalicelib import answers, api, multipart, schemas, signing, uploads
+from chalicelib import answers, api, lazy, schemas
 from chalicelib.api import Call
 from chalicelib.routes import Routes
+
+if TYPE_CHECKING:
+    from chalicelib import multipart, signing, uploads
+else:
+    multipart, signing, uploads = lazy.modules("multipart", "signing", "uploads")
 
 
 def declare(route: Routes) -> None:

@@ -3,7 +3,7 @@
 import hashlib
 import re
 
-_TAG = re.compile(r'(?:W/)?("[\x21\x23-\x7e\x80-\uffff]*")')
+_TAG = re.compile(r'(?:W/)?("[^\x00-\x20"\x7f]*")')
 
 
 def strong_etag(text: str) -> str:

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from urllib.parse import SplitResult, urlsplit
 
 from chalicelib.errors import BadRequest
-
-MAX_URL_LENGTH = 2048
+from chalicelib.schemas import MAX_URL_LENGTH
 
 _URL_TEXT = re.compile(r"[A-Za-z0-9._~:/?\[\]@!$&'()*+,;=%-]+")  # RFC 3986, without the fragment's `#`
 # A last label of digits would be one of the old spellings of an IPv4 address (127.1, 0x7f.1, 2130706433),

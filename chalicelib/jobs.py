@@ -3,38 +3,31 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from enum import Enum, StrEnum
+from enum import Enum
 from typing import Any, Self
 
 from chalicelib import items
+from chalicelib.status import EVENT_TYPES, VISIBLE, Status
+
+__all__ = [
+    "EVENT_TYPES",
+    "SCANNING",
+    "VISIBLE",
+    "Ending",
+    "Job",
+    "Order",
+    "Status",
+    "Upload",
+    "from_item",
+    "item_key",
+    "order",
+    "queued",
+    "timestamp",
+    "to_item",
+]
 
 SCANNING = "scanning"
 """The stage of a job that is QUEUED, but without a message: its file has first to be scanned for malware."""
-
-
-class Status(StrEnum):
-    QUEUED = "QUEUED"
-    PROCESSING = "PROCESSING"
-    COMPLETED = "COMPLETED"
-    REJECTED = "REJECTED"
-    FAILED = "FAILED"
-    DELETED = "DELETED"
-    """A tombstone: for its owner there is no such job any more (see `deletion.py`)."""
-
-    @property
-    def ended(self) -> bool:
-        return self in (Status.COMPLETED, Status.REJECTED, Status.FAILED)
-
-    @property
-    def event_type(self) -> str:
-        """Of the event that tells of a job's end."""
-        return f"waybill.job.{self.lower()}"
-
-
-VISIBLE = tuple(status for status in Status if status is not Status.DELETED)
-"""What the owner of a job may find it in."""
-
-EVENT_TYPES = tuple(status.event_type for status in Status if status.ended)
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,6 @@ import re
 import string
 import time
 import unicodedata
-import uuid
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -147,10 +146,14 @@ def safe_filename(name: str | None) -> str:
     if not name:
         return DEFAULT_FILENAME
     last = re.split(r"[/\\]", name)[-1]
-    kept = "".join(c for c in last if unicodedata.category(c) not in _UNSAFE_CATEGORIES and c not in _DROPPED)
-    # Last, as what was between a letter and its accent is gone by now.
-    normal = unicodedata.normalize("NFC", kept)
+    normal = last if last.isascii() and last.isprintable() else _normal(last)
     return _shortened(_BEFORE_THE_NAME.sub("", normal).rstrip()) or DEFAULT_FILENAME
+
+
+def _normal(name: str) -> str:
+    kept = "".join(c for c in name if unicodedata.category(c) not in _UNSAFE_CATEGORIES and c not in _DROPPED)
+    # Last, as what was between a letter and its accent is gone by now.
+    return unicodedata.normalize("NFC", kept)
 
 
 def _shortened(name: str) -> str:
@@ -188,4 +191,5 @@ def _uuid7(milliseconds: int, random: bytes) -> str:
     value = (milliseconds & (1 << 48) - 1) << 80 | int.from_bytes(random)
     value = value & ~(0xF << 76) | 0x7 << 76  # version
     value = value & ~(0x3 << 62) | 0x2 << 62  # variant
-    return str(uuid.UUID(int=value))
+    digits = f"{value:032x}"  # by hand: to import `uuid` would be a part of every cold start
+    return "-".join((digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:]))

@@ -12,13 +12,18 @@ nobody but GuardDuty's role write tags under the open prefixes (`infra/template.
     no tag yet               ▶ QUEUED in the stage `scanning`, with no message
 """
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from chalicelib import clients, messages, storage
+from chalicelib import clients, lazy
 from chalicelib.errors import AwaitingScan, NotFound, Rejected, ScanFailed, Superseded
-from chalicelib.jobs import Job
 from chalicelib.settings import Settings
-from chalicelib.storage import Original
+
+if TYPE_CHECKING:
+    from chalicelib import messages, storage
+    from chalicelib.jobs import Job
+    from chalicelib.storage import Original
+else:
+    messages, storage = lazy.modules("messages", "storage")
 
 TAG = "GuardDutyMalwareScanStatus"
 """Amazon GuardDuty User Guide, "Monitoring S3 object scans with GuardDuty managed tags"."""
@@ -50,18 +55,18 @@ def verdict(settings: Settings, key: str) -> str | None:
     return next((tag["Value"] for tag in tags if tag["Key"] == TAG), None)
 
 
-def is_pending(settings: Settings, job: Job) -> bool:
+def is_pending(settings: Settings, job: "Job") -> bool:
     """Whether there is no use in working on a job yet."""
     return settings.scans_for_malware and verdict(settings, job.key) is None
 
 
-def queue(settings: Settings, job: Job) -> None:
+def queue(settings: Settings, job: "Job") -> None:
     """Queue the work on a job; one whose verdict is not there yet is queued when it comes."""
     if not is_pending(settings, job):
         messages.send(settings, [job])
 
 
-def admit(settings: Settings, original: Original) -> None:
+def admit(settings: Settings, original: "Original") -> None:
     """Whether the very content that was opened is clean, where the deployment wants to know.
 
     Raises:
@@ -90,7 +95,7 @@ def admit(settings: Settings, original: Original) -> None:
     raise ScanFailed("The scan for malware failed on our side: retry the job, and the file is scanned again.")
 
 
-def _insist_on_same(settings: Settings, original: Original) -> None:
+def _insist_on_same(settings: Settings, original: "Original") -> None:
     """A tag is read by its key alone. What lay there before and behind was one object, and so in between:
     another one would have had to come, be scanned, and be replaced by its predecessor in the same second."""
     found = storage.head(settings, original.key)

@@ -5,14 +5,16 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from chalicelib.endpoints import MAX_URL_LENGTH
 from chalicelib.errors import BadRequest
-from chalicelib.jobs import EVENT_TYPES, VISIBLE
+from chalicelib.status import EVENT_TYPES, VISIBLE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 Schema = Mapping[str, Any]
+
+MAX_URL_LENGTH = 2048
+"""Characters of a webhook's URL."""
 
 STATUS: Schema = {"enum": [status.value for status in VISIBLE]}
 
@@ -234,14 +236,11 @@ def check(schema: Schema, value: Mapping[str, Any]) -> None:
     Raises:
         BadRequest: naming the field, and what it takes.
     """
-    patterns = schema.get("patternProperties", {})
-    unknown = sorted(
-        name
-        for name in set(value) - set(schema["properties"])
-        if not any(re.search(pattern, name) for pattern in patterns)
-    )
+    unknown = value.keys() - schema["properties"].keys()
+    if unknown and (patterns := schema.get("patternProperties")):
+        unknown = {name for name in unknown if not any(re.search(pattern, name) for pattern in patterns)}
     if unknown:
-        field = unknown[0][:_LONGEST_SHOWN]
+        field = min(unknown)[:_LONGEST_SHOWN]
         known = ", ".join(schema["properties"])
         known = f"known here: {known}" if known else "none is taken here"
         raise BadRequest(f"{field!r}: no such field; {known}.", field=field)

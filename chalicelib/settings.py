@@ -23,22 +23,23 @@ GiB = 1024 * MiB
 TiB = 1024 * GiB
 
 # Amazon S3 User Guide, "Bucket naming rules"; a directory bucket takes another kind of signature.
-_BUCKET = re.compile(r"(?!.*(?:\.\.|--x-s3$|--xa-s3$))[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
-_TABLE = re.compile(r"[A-Za-z0-9_.-]{3,255}")  # DynamoDB Developer Guide, "Naming rules"
-_PREFIX = re.compile(r"[A-Za-z0-9_-]{1,64}/")
-_REGION = re.compile(r"[a-z]+(-[a-z]+)+-[0-9]+")
+# As text: a cold start compiles those alone that it needs.
+_BUCKET = r"(?!.*(?:\.\.|--x-s3$|--xa-s3$))[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]"
+_TABLE = r"[A-Za-z0-9_.-]{3,255}"  # DynamoDB Developer Guide, "Naming rules"
+_PREFIX = r"[A-Za-z0-9_-]{1,64}/"
+_REGION = r"[a-z]+(-[a-z]+)+-[0-9]+"
 _HOST = r"https?://(?:[A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?"
-_URL = re.compile(rf"{_HOST}(?:/[A-Za-z0-9._~-]+)*/?")
-_JWKS = re.compile(rf"{_URL.pattern}(?:\?[A-Za-z0-9._~%=&-]+)?")
-_QUEUE = re.compile(rf"{_HOST}(?:/[A-Za-z0-9._~-]+)*/[A-Za-z0-9_-]{{1,80}}")
+_URL = rf"{_HOST}(?:/[A-Za-z0-9._~-]+)*/?"
+_JWKS = rf"{_URL}(?:\?[A-Za-z0-9._~%=&-]+)?"
+_QUEUE = rf"{_HOST}(?:/[A-Za-z0-9._~-]+)*/[A-Za-z0-9_-]{{1,80}}"
 _QUEUE_KIND = "the URL of an SQS queue"
 _TYPE = r"[a-z0-9!#&^_.+-]+/(?:[a-z0-9!#&^_.+-]+|\*)"  # RFC 6838, section 4.2, or a whole top-level type
-_TYPES = re.compile(rf"{_TYPE}(?: *, *{_TYPE})*")
-_LANGUAGE = re.compile(r"[a-z]{2,3}-[A-Z]{2}")  # Amazon Transcribe Developer Guide, "Supported languages"
-_LOOPBACK = re.compile(r"https?://(?:localhost|127(?:\.[0-9]{1,3}){3}|\[::1\])(?::[0-9]{1,5})?(?:/.*)?")
-_PRINTABLE = re.compile(r"[\x21-\x7e]{1,512}")
-_STATE_MACHINE = re.compile(r"arn:[a-z-]+:states:[a-z0-9-]+:[0-9]{12}:stateMachine:[A-Za-z0-9_-]{1,80}")
-_TOPIC = re.compile(r"arn:[a-z-]+:sns:[a-z0-9-]+:[0-9]{12}:[A-Za-z0-9_-]{1,256}")
+_TYPES = rf"{_TYPE}(?: *, *{_TYPE})*"
+_LANGUAGE = r"[a-z]{2,3}-[A-Z]{2}"  # Amazon Transcribe Developer Guide, "Supported languages"
+_LOOPBACK = r"https?://(?:localhost|127(?:\.[0-9]{1,3}){3}|\[::1\])(?::[0-9]{1,5})?(?:/.*)?"
+_PRINTABLE = r"[\x21-\x7e]{1,512}"
+_STATE_MACHINE = r"arn:[a-z-]+:states:[a-z0-9-]+:[0-9]{12}:stateMachine:[A-Za-z0-9_-]{1,80}"
+_TOPIC = r"arn:[a-z-]+:sns:[a-z0-9-]+:[0-9]{12}:[A-Za-z0-9_-]{1,256}"
 
 _PREFIX_SETTINGS = (
     "upload_prefix",
@@ -316,7 +317,7 @@ def get() -> Settings:
 def _stays_on_this_machine(env: Mapping[str, str]) -> bool:
     """Whether the AWS that this process talks to is an embedded one, of its own machine."""
     endpoints = [url for name, url in env.items() if name.startswith("AWS_ENDPOINT_URL") and url]
-    return bool(env.get("AWS_ENDPOINT_URL")) and all(_LOOPBACK.fullmatch(url) for url in endpoints)
+    return bool(env.get("AWS_ENDPOINT_URL")) and all(re.fullmatch(_LOOPBACK, url) for url in endpoints)
 
 
 class _Reader:
@@ -325,10 +326,10 @@ class _Reader:
     def __init__(self, env: Mapping[str, str]) -> None:
         self._env = env
 
-    def text(self, name: str, pattern: re.Pattern[str], kind: str, default: str | None = None) -> str:
+    def text(self, name: str, pattern: str, kind: str, default: str | None = None) -> str:
         return self._read(name, default, lambda raw: _matching(raw, pattern), kind)
 
-    def optional(self, name: str, pattern: re.Pattern[str], kind: str) -> str | None:
+    def optional(self, name: str, pattern: str, kind: str) -> str | None:
         return self.text(name, pattern, kind) if self._env.get(name) else None
 
     def number(self, name: str, default: int, low: int, high: int) -> int:
@@ -414,7 +415,7 @@ class _Reader:
 
     def _jwks_url(self, name: str) -> str:
         def parse(raw: str) -> str:
-            if not raw.startswith("https:") and not _LOOPBACK.fullmatch(raw):
+            if not raw.startswith("https:") and not re.fullmatch(_LOOPBACK, raw):
                 raise ValueError(raw)
             return _matching(raw, _JWKS)
 
@@ -430,8 +431,8 @@ class _Reader:
             raise SettingsError(f"{name} is {_shown(raw)}: it takes {kind}.") from None
 
 
-def _matching(raw: str, pattern: re.Pattern[str]) -> str:
-    if not pattern.fullmatch(raw):
+def _matching(raw: str, pattern: str) -> str:
+    if not re.fullmatch(pattern, raw):
         raise ValueError(raw)
     return raw
 

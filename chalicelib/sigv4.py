@@ -58,11 +58,11 @@ _HEADER_NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")  # RFC 9110, section 
 _RESERVED = re.compile(r"[^A-Za-z0-9\-._~]+")
 _RESERVED_IN_PATH = re.compile(r"[^A-Za-z0-9\-._~/]+")
 
-_REGION = re.compile(r"[a-z]+(?:-[a-z]+)+-[0-9]+")
-_BUCKET = re.compile(r"[A-Za-z0-9._-]{1,255}")
-_HOST_LABEL_BUCKET = re.compile(r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]")
+_REGION = r"[a-z]+(?:-[a-z]+)+-[0-9]+"
+_BUCKET = r"[A-Za-z0-9._-]{1,255}"
+_HOST_LABEL_BUCKET = r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]"
 _DIRECTORY_BUCKET_SUFFIXES = ("--x-s3", "--xa-s3")
-_ENDPOINT = re.compile(
+_ENDPOINT = (
     r"(?P<scheme>(?i:https?))://"
     r"(?P<hostname>[A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(?::(?P<port>[0-9]{1,5}))?"
     r"(?P<path>(?:/[A-Za-z0-9\-._~]+)*)/?"
@@ -110,23 +110,23 @@ def bucket_location(bucket: str, region: str, endpoint_url: str | None = None) -
         ValueError: bucket, region or endpoint is malformed, or it is a directory bucket, which takes
             another kind of signature.
     """
-    if not _BUCKET.fullmatch(bucket):
+    if not re.fullmatch(_BUCKET, bucket):
         raise ValueError(f"{bucket!r} is not a bucket name.")
     if bucket.endswith(_DIRECTORY_BUCKET_SUFFIXES):
         raise ValueError(f"{bucket!r} is a directory bucket: its URLs need a session of S3 Express.")
-    if not _REGION.fullmatch(region):
+    if not re.fullmatch(_REGION, region):
         raise ValueError(f"{region!r} is not an AWS region such as eu-central-1.")
     if endpoint_url is not None:
         return _endpoint_location(bucket, region, endpoint_url)
     suffix = next((suffix for prefix, suffix in _DNS_SUFFIXES if region.startswith(prefix)), "amazonaws.com")
     host, base_path = f"s3.{region}.{suffix}", f"/{bucket}/"
-    if _HOST_LABEL_BUCKET.fullmatch(bucket):
+    if re.fullmatch(_HOST_LABEL_BUCKET, bucket):
         host, base_path = f"{bucket}.{host}", "/"
     return Location(f"https://{host}", host, base_path, region)
 
 
 def _endpoint_location(bucket: str, region: str, endpoint_url: str) -> Location:
-    endpoint = _ENDPOINT.fullmatch(endpoint_url)
+    endpoint = re.fullmatch(_ENDPOINT, endpoint_url)
     if endpoint is None:
         raise ValueError(  # without quoting it: what is wrong with it may be the password it carries
             "The endpoint URL must be http(s)://host[:port][/path], without user, query or fragment."

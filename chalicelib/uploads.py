@@ -1,12 +1,17 @@
 """An upload in one request, signed: it writes nothing and calls nothing."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from chalicelib import clients, keys, metrics, quotas, sigv4, sigv4_post, telemetry
+from chalicelib import clients, keys, lazy, metrics, sigv4, telemetry
 from chalicelib.declared import SINGLE_LIMIT, Declared
 from chalicelib.errors import BadRequest
 from chalicelib.settings import Settings
+
+if TYPE_CHECKING:
+    from chalicelib import quotas, sigv4_post
+else:
+    quotas, sigv4_post = lazy.modules("quotas", "sigv4_post")
 
 _signed = metrics.Tally()
 
@@ -94,7 +99,7 @@ def new_key(settings: Settings, owner: str, declared: Declared) -> tuple[str, st
     return job_id, keys.upload_key(settings, owner, job_id, keys.safe_filename(declared.filename))
 
 
-def _form(settings: Settings, key: str, declared: Declared) -> sigv4_post.Form:
+def _form(settings: Settings, key: str, declared: Declared) -> "sigv4_post.Form":
     if "${filename}" in key:
         raise BadRequest(
             "filename: in a form, S3 puts another name in the place of ${filename}; ask for method PUT.",

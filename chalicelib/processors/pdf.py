@@ -58,7 +58,7 @@ def process(source: Source) -> Result:
                 "split it up.",
                 code="too_many_pages",
             )
-        text = _Text(source.scratch / "text.txt")
+        text = Text(source.scratch / "text.txt")
         text.write(document)
         if text.unreadable == len(document):
             raise _corrupt()
@@ -86,7 +86,7 @@ def _has_its_end(path: Path) -> bool:
         return b"%%EOF" in file.read()
 
 
-class _Text:
+class Text:
     """The text of all pages, as far as there is room for it."""
 
     def __init__(self, path: Path) -> None:

@@ -1,11 +1,15 @@
 """The routes under /webhooks: an owner's URLs, their secrets, and what has become of deliveries to them."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from chalicelib import answers, schemas
+from chalicelib import answers, lazy, schemas
 from chalicelib.api import Call
 from chalicelib.routes import Routes
-from chalicelib.webhooks import journal, registry, trial
+
+if TYPE_CHECKING:
+    from chalicelib.webhooks import journal, registry, trial
+else:
+    journal, registry, trial = lazy.modules("webhooks.journal", "webhooks.registry", "webhooks.trial")
 
 
 def declare(route: Routes) -> None:

@@ -36,6 +36,7 @@ LAYERS = (
     {
         "answers",
         "declared",
+        "endpoints",
         "events",
         "ledger",
         "messages",
@@ -52,7 +53,6 @@ LAYERS = (
         "conditional",
         "cursors",
         "deadline",
-        "endpoints",
         "files",
         "filetypes",
         "items",
@@ -61,10 +61,11 @@ LAYERS = (
         "once",
         "settings",
         "sigv4_post",
+        "status",
         "telemetry",
         "transcription",
     },
-    {"errors", "processors.base", "sigv4"},
+    {"errors", "lazy", "processors.base", "sigv4"},
 )
 """From the map down: a module imports from the layers below its own, and from no other.
 

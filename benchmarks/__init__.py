@@ -1,0 +1,1 @@
+"""Waybill side by side with what its users would otherwise have: `make bench`."""

@@ -1,0 +1,1 @@
+"""What Waybill is compared with, each written as its users write it."""

@@ -1,0 +1,22 @@
+"""Thumbnail and preview with Pillow, as most people write them."""
+
+import io
+
+from PIL import Image, ImageOps
+
+
+def thumbnail(path: str) -> bytes:
+    return _fitted(path, 512, "WEBP")
+
+
+def preview(path: str) -> bytes:
+    return _fitted(path, 2048, "JPEG")
+
+
+def _fitted(path: str, side: int, kind: str) -> bytes:
+    with Image.open(path) as opened:
+        image = ImageOps.exif_transpose(opened)
+        image.thumbnail((side, side), Image.Resampling.LANCZOS)
+        buffer = io.BytesIO()
+        image.save(buffer, kind, quality=80)
+        return buffer.getvalue()

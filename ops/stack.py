@@ -14,6 +14,7 @@ from typing import Any, Self, cast
 from urllib.parse import urlsplit
 
 import boto3
+import botocore.loaders
 import botocore.session
 from botocore.config import Config
 
@@ -47,12 +48,19 @@ def session(access_key: str = ROOT_KEYS[0], secret_key: str = ROOT_KEYS[1]) -> b
             "credentials_file": (None, None, os.devnull, None),
         }
     )
+    core.register_component("data_loader", _descriptions())
     return boto3.Session(
         aws_access_key_id=access_key,
         aws_secret_access_key=secret_key,
         region_name=REGION,
         botocore_session=core,
     )
+
+
+@functools.cache
+def _descriptions() -> Any:
+    """Of the services: read once, however many sessions there are."""
+    return botocore.loaders.create_loader()
 
 
 @functools.cache
@@ -150,7 +158,7 @@ class LocalStack:
 
     @property
     def aws_pid(self) -> int:
-        """The process of the embedded AWS, whose children the functions are."""
+        """The process of the embedded AWS."""
         return self._children["embedded AWS"].pid
 
     def session(self, access_key: str = ROOT_KEYS[0], secret_key: str = ROOT_KEYS[1]) -> boto3.Session:

@@ -1,5 +1,6 @@
 """What all tests share: figures that are shown at the end, whichever process measured them."""
 
+import gc
 from collections.abc import Callable
 
 import pytest
@@ -17,6 +18,12 @@ def pytest_configure(config: pytest.Config) -> None:
 def figure(record_property: Callable[[str, object], None]) -> Callable[[str], None]:
     """Have a line shown below the results; what a worker of pytest-xdist prints is seen by nobody."""
     return lambda line: record_property(FIGURE, line)
+
+
+def pytest_collection_finish() -> None:
+    """What was imported stays: to look through it again and again is a tenth of the unit tests' time."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

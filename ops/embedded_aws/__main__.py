@@ -23,6 +23,7 @@ from ops.embedded_aws.access import (
 from ops.embedded_aws.calls import record_calls
 from ops.embedded_aws.copies import keep_conditions_of_copies
 from ops.embedded_aws.faults import Faults
+from ops.embedded_aws.forked import fork_functions
 from ops.embedded_aws.forms import verify_checksums_of_forms
 from ops.embedded_aws.functions import (
     make_functions_active_at_once,
@@ -98,6 +99,7 @@ async def serve(bind: str, faults: float, seed: int) -> None:
     tell_functions_their_handler()
     read_large_objects_by_the_piece()
     complete_large_uploads_beside_other_requests()
+    fork_functions()
     requests = Requests(Faults(app, faults, seed) if faults else app)
     checkpoint = checkpoint_state(requests)
 

@@ -11,6 +11,7 @@ import subprocess
 from collections import Counter
 from collections.abc import Mapping
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote_plus
 
@@ -85,7 +86,7 @@ class Mishaps:
 
     def _kill(self) -> None:
         """A function's process, or one of a decoder, gone in the middle of whatever it does."""
-        functions, decoders = _processes(self._stack.aws_pid)
+        functions, decoders = _processes(self._stack.state_dir)
         victims = decoders if decoders and self._random.random() < 0.3 else functions
         if victims:
             with suppress(ProcessLookupError):
@@ -93,11 +94,15 @@ class Mishaps:
                 self.counts["killed"] += 1
 
 
-def _processes(aws: int) -> tuple[list[int], list[int]]:
-    """The functions' processes, which the embedded AWS has started, and those that they have started."""
+def _processes(state_dir: Path) -> tuple[list[int], list[int]]:
+    """The functions' processes, which name the stack's directory, and those that they have started."""
     listed = subprocess.run(
-        ["ps", "-A", "-o", "pid=,ppid="], capture_output=True, text=True, check=True
-    ).stdout.split()
-    parents = dict(zip(map(int, listed[::2]), map(int, listed[1::2]), strict=True))
-    functions = sorted(pid for pid, parent in parents.items() if parent == aws)
-    return functions, sorted(pid for pid, parent in parents.items() if parent in functions)
+        ["ps", "-A", "-ww", "-o", "pid=", "-o", "ppid=", "-o", "args="],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.splitlines()
+    lines = [line.split(maxsplit=2) for line in listed]
+    place = f"{state_dir.resolve()}/aws/tmp/ministack-lambda-"
+    functions = sorted(int(pid) for pid, _parent, command in lines if place in command)
+    return functions, sorted(int(pid) for pid, parent, _command in lines if int(parent) in functions)

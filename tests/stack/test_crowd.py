@@ -68,10 +68,11 @@ def consumers(stack: LocalStack) -> list[int]:
             status = (process / "stat").read_text().rpartition(")")[2].split()
             parents[int(process.name)] = int(status[1])
     decoders = [pid for pid, command in commands.items() if "chalicelib.sandbox.inside" in command]
+    place = f"{stack.state_dir}/aws/tmp/ministack-lambda-"
     return [
         pid
         for pid in {parents.get(decoder, 0) for decoder in decoders}
-        if {"ops.embedded_aws", str(stack.aws_port)} <= set(commands.get(parents.get(pid, 0), []))
+        if any(word.startswith(place) for word in commands.get(pid, []))
     ]
 
 

@@ -794,6 +794,36 @@ def test_functions_see_nothing_of_the_shell(aws: Server) -> None:
     assert "SHELL_SECRET" not in seen
 
 
+ITSELF = """
+import importlib.util, json, os, sys
+def handler(event, context):
+    return {
+        "parent": os.getppid(),
+        "command": open("/proc/self/cmdline").read().rstrip("\\0").split("\\0"),
+        "directory": os.getcwd(),
+        "sdk": "boto3" in sys.modules,
+        "ours": bool(importlib.util.find_spec("ops")),
+    }
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "pidfd_open"), reason="functions are not forked here")
+def test_a_forked_function_is_like_one_that_was_started(aws: Server) -> None:
+    def ask(name: str) -> Any:
+        aws.create_function(name, ITSELF)
+        return json.load(aws.client("lambda").invoke(FunctionName=name)["Payload"])
+
+    first = ask("first")
+    assert first["directory"].endswith("/code")
+    assert first["command"] == [sys.executable, first["directory"].removesuffix("code") + "_worker.py"]
+    assert first["sdk"]
+    assert not first["ours"]
+    os.kill(first["parent"], signal.SIGKILL)
+    second = ask("second")
+    assert second["parent"] != first["parent"]
+    assert "-second-" in second["directory"]
+
+
 def alive(pid: int) -> bool:
     try:
         os.kill(pid, 0)

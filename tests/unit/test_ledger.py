@@ -1,6 +1,7 @@
 """The ledger: every arrow of its graph, every arrow that is not in it, and writes that come late or twice."""
 
 import random
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -11,6 +12,8 @@ from chalicelib.errors import LeaseLost, NotFound
 from chalicelib.jobs import Ending, Job, Order, Status, timestamp
 from chalicelib.ledger import Claim, Ledger
 from chalicelib.settings import Settings
+from tests.unit.conftest import ACCOUNT, make_resources
+from tests.unit.fake.aws import FakeAws, installed
 from tests.unit.flow import Clock, repeat_once, upload_at
 
 JOB_ID = "01936b2e-7c1a-7d3e-8f00-0123456789ab"
@@ -31,6 +34,14 @@ def clock() -> Clock:
 @pytest.fixture
 def ledger(aws: Settings, clock: Clock) -> Ledger:
     return Ledger(clients.dynamodb(), aws.jobs_table, lease_seconds=LEASE, clock=clock)
+
+
+@pytest.fixture
+def quick_ledger(settings: Settings, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ledger]:
+    """In memory, for who asks thousands of times; `test_fake.py` holds it against moto."""
+    with installed(FakeAws(settings.region, ACCOUNT), settings.region, monkeypatch):
+        make_resources(settings)
+        yield Ledger(clients.dynamodb(), settings.jobs_table, lease_seconds=LEASE, clock=clock)
 
 
 def claimed(ledger: Ledger, etag: str = "e1") -> Job:
@@ -484,9 +495,9 @@ ACTS = ("claim", "finish", "finish", "release", "sleep", "touch", "read", "reope
 
 @pytest.mark.parametrize("seed", range(20))
 def test_whatever_workers_and_sweeps_do_in_whatever_order_the_job_moves_along_the_graph(
-    ledger: Ledger, clock: Clock, seed: int
+    quick_ledger: Ledger, clock: Clock, seed: int
 ) -> None:
-    chance = random.Random(seed)
+    ledger, chance = quick_ledger, random.Random(seed)
     ledger.record(FIRST)
     sequencer = 0x0A
     holds: dict[str, Job] = {}

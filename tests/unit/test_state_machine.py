@@ -1,6 +1,7 @@
 """The state machine of infra/template.yaml, read as Step Functions reads it, under either worker."""
 
 import json
+from collections.abc import Collection
 from typing import Any
 
 import pytest
@@ -102,8 +103,14 @@ def role(worker: str, name: str) -> dict[str, Any]:
 
 def test_the_container_may_do_what_the_function_may() -> None:
     resources = Resources.from_outputs("dev", STACKS["fargate"].outputs)
-    function = {s["Sid"]: s for s in policy("process", resources)["Statement"] if s["Sid"] != "WriteOwnLogs"}
-    assert role("fargate", "WorkerRole") == function
+    function = [s for s in policy("process", resources)["Statement"] if s["Sid"] != "WriteOwnLogs"]
+    assert rights(role("fargate", "WorkerRole").values()) == rights(function)
+
+
+def rights(statements: Collection[Any]) -> set[tuple[str, str]]:
+    """Each action with each resource: the template folds what lies in the same places into one statement."""
+    assert all(set(statement) == {"Sid", "Effect", "Action", "Resource"} for statement in statements)
+    return {(action, where) for s in statements for action in s["Action"] for where in s["Resource"]}
 
 
 def test_the_container_is_told_enough_to_start() -> None:

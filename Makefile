@@ -67,8 +67,7 @@ load: $(INSTALLED) ## send FILES=2000 files through a stack of its own on a bad 
 terraform: $(INSTALLED) ## prepare build/terraform/STAGE, from which Terraform deploys it; STAGE=dev STATE_BUCKET=...
 	@exec $(BIN)/python -m ops terraform --stage '$(STAGE)' $(STATE_BUCKET:%=--state-bucket '%')
 
-# A file's tests share a stack, so they stay together. Those of the stack spend half their time waiting: beside
-# others, and begun first, they cost least.
+# A file's tests share a stack, so they stay together; tests/order.py says which file begins when.
 test: $(INSTALLED) ## run the tests of units and of the whole stack; TESTS=tests/unit
 	@$(BIN)/python -m pytest --numprocesses 4 --dist loadfile --no-loadscope-reorder $(TESTS)
 

@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
+from tests import order
 from tests.stack.proof import Proof
 
 FIGURE = "figure"
@@ -18,6 +19,11 @@ def pytest_configure(config: pytest.Config) -> None:
 def figure(record_property: Callable[[str, object], None]) -> Callable[[str], None]:
     """Have a line shown below the results; what a worker of pytest-xdist prints is seen by nobody."""
     return lambda line: record_property(FIGURE, line)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items[:] = order.woven(items)
 
 
 def pytest_collection_finish() -> None:

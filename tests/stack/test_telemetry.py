@@ -49,7 +49,8 @@ def test_a_job_is_followed_by_its_id_through_every_function(stack: LocalStack) -
 
 def test_the_alarms_and_the_dashboard_are_made(stack: LocalStack) -> None:
     watch = stack.client("cloudwatch")
-    alarms = {one["AlarmName"]: one for one in watch.describe_alarms()["MetricAlarms"]}
+    pages = watch.get_paginator("describe_alarms").paginate()
+    alarms = {one["AlarmName"]: one for page in pages for one in page["MetricAlarms"]}
 
     ours = {name for name in alarms if name.startswith(f"waybill-{STAGE}-")}
     assert {f"waybill-{STAGE}-errors-on_upload", f"waybill-{STAGE}-sweep-silent"} <= ours

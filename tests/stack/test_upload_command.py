@@ -6,6 +6,10 @@ import re
 import signal
 import subprocess
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +19,16 @@ from ops import tokens
 from ops.stack import LocalStack
 from ops.state import CHECKOUT
 from ops.transfer import PART_BYTES, Note, Source
-from tests.stack.user import User, eventually
+from tests.stack.user import User, eventually, http_call
 
 MiB = 1024 * 1024
+
+# A shell starts what runs in its background with Ctrl-C ignored, and that is inherited.
+OPS = """
+import runpy, signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
+runpy.run_module("ops", run_name="__main__", alter_sys=True)
+"""
 
 
 def command(
@@ -25,7 +36,7 @@ def command(
 ) -> subprocess.Popen[str]:
     env = {name: value for name, value in os.environ.items() if not name.startswith("WAYBILL_")}
     return subprocess.Popen(
-        [sys.executable, "-m", "ops", "upload", *map(str, arguments)],
+        [sys.executable, "-c", OPS, "upload", *map(str, arguments)],
         cwd=CHECKOUT,
         env={**env, "WAYBILL_API": stack.api_url, "XDG_STATE_HOME": str(state), **variables},
         stdout=subprocess.PIPE,
@@ -45,6 +56,47 @@ def large_file(path: Path, size: int) -> Path:
         for number in range(-(-size // MiB)):
             file.write(bytes([number % 251]) * min(MiB, size - number * MiB))
     return path
+
+
+@contextmanager
+def slow_api(stack: LocalStack, last: int) -> Iterator[tuple[str, threading.Event, threading.Event]]:
+    """An API that passes on everything, but not what asks it to sign a part beyond `last`: that it keeps.
+
+    Yields its URL, an event after which it keeps such a request no longer and drops it, and one after which
+    it passes on all.
+    """
+    dropping, willing = threading.Event(), threading.Event()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            part = re.match(r"/s3/multipart/[^/]+/(\d+)\?", self.path)
+            if part and int(part[1]) > last and not willing.is_set():
+                dropping.wait()
+                self.close_connection = True
+                return
+            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            kept = {name: value for name, value in self.headers.items() if name != "Host"}
+            answer = http_call(self.command, stack.api_url + self.path, body or None, kept)
+            self.send_response(answer.status)
+            for name, value in answer.headers.items():
+                if name.lower() not in ("connection", "date", "server"):
+                    self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(answer.body)
+
+        do_POST = do_GET
+
+        def log_message(self, *_: object) -> None: ...
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}", dropping, willing
+        finally:
+            dropping.set()
+            server.shutdown()
+            thread.join()
 
 
 def job_of(line: str) -> str:
@@ -107,9 +159,8 @@ def test_one_file_that_fails_does_not_stop_the_others_and_shows_in_the_exit_stat
 
 def test_after_ctrl_c_the_same_command_goes_on(stack: LocalStack, tmp_path: Path) -> None:
     """A part that had arrived is swapped for another of its size: only if it is not sent again, it stays."""
-    large = large_file(tmp_path / "large.bin", 12 * PART_BYTES)
+    large = large_file(tmp_path / "large.bin", 4 * PART_BYTES)
     s3, user = stack.client("s3"), User(stack)
-    arguments = (large, "--watch", "--jobs", "1", "--multipart-above", "1")
 
     def begun() -> Any:
         noted = [json.loads(note.read_text()) for note in tmp_path.glob("waybill/uploads/*.json")]
@@ -119,19 +170,23 @@ def test_after_ctrl_c_the_same_command_goes_on(stack: LocalStack, tmp_path: Path
         listed = s3.list_parts(Bucket=user.bucket, Key=noted["key"], UploadId=noted["uploadId"])
         return [part["PartNumber"] for part in listed.get("Parts", [])]
 
-    first = command(stack, tmp_path, *arguments)
-    noted = eventually(begun, "a part has arrived")
-    first.send_signal(signal.SIGINT)
-    stdout, stderr = first.communicate(timeout=60)
-    assert (first.returncode, stdout) == (130, "")
-    assert stderr == "Interrupted. The same command goes on where this one stopped.\n"
-    assert 0 < len(arrived(noted)) < 12
-    swapped = b"\0x" * (PART_BYTES // 2)
-    s3.upload_part(
-        Bucket=user.bucket, Key=noted["key"], UploadId=noted["uploadId"], PartNumber=1, Body=swapped
-    )
+    with slow_api(stack, last=2) as (api, dropping, willing):
+        arguments = (large, "--watch", "--jobs", "1", "--multipart-above", "1", "--api", api)
+        first = command(stack, tmp_path, *arguments)
+        noted = eventually(begun, "a part has arrived")
+        first.send_signal(signal.SIGINT)
+        dropping.set()
+        stdout, stderr = first.communicate(timeout=60)
+        assert (first.returncode, stdout) == (130, "")
+        assert stderr == "Interrupted. The same command goes on where this one stopped.\n"
+        assert set(arrived(noted)) <= {1, 2}
+        swapped = b"\0x" * (PART_BYTES // 2)
+        s3.upload_part(
+            Bucket=user.bucket, Key=noted["key"], UploadId=noted["uploadId"], PartNumber=1, Body=swapped
+        )
+        willing.set()
 
-    code, stdout, stderr = upload(stack, tmp_path, *arguments)
+        code, stdout, stderr = upload(stack, tmp_path, *arguments)
 
     assert (code, stderr) == (0, ""), stdout
     assert job_of(stdout) == noted["jobId"]

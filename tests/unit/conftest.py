@@ -11,11 +11,11 @@ from contextlib import ExitStack
 from typing import Any, Final
 
 import pytest
-from moto import mock_aws
 
 from chalicelib import clients
 from chalicelib import settings as settings_module
 from chalicelib.settings import Settings
+from tests.unit.mocked import mocked
 from tests.unit.receivers import OK, Start, serving
 
 CLIENTS: Final = (clients.s3, clients.dynamodb, clients.sqs, clients.sns, clients.stepfunctions)
@@ -93,8 +93,7 @@ def aws(settings: Settings) -> Iterator[Settings]:
     The clients stay from test to test, as making them takes longer than most tests; whatever hooks a test
     hung on them are gone after it.
     """
-    with mock_aws():
-        make_resources(settings)
+    with mocked(settings, lambda: make_resources(settings)):
         emitters = [_emitter(make()) for make in CLIENTS]
         pristine = [(copy.copy(e._handlers), dict(e._unique_id_handlers)) for e in emitters]
         yield settings

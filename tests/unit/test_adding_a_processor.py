@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -70,7 +71,9 @@ def archive_of(**files: str) -> bytes:
 def processed(project: Path, body: bytes, where: Path) -> dict[str, Any]:
     (path := where / "upload.zip").write_bytes(body)
     command = [sys.executable, "-c", RUN, str(path)]
-    done = subprocess.run(command, cwd=project, capture_output=True, text=True, check=True)
+    # Whatever the shell adds to Python's path may hold another version of the same modules.
+    env = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+    done = subprocess.run(command, cwd=project, env=env, capture_output=True, text=True, check=True)
     answer: dict[str, Any] = json.loads(done.stdout)
     return answer
 

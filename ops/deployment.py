@@ -31,7 +31,7 @@ from chalicelib.ledger import Ledger
 from chalicelib.settings import MIN_SECRET_BYTES, Settings
 from ops import snapshot, stack
 from ops.embedded_aws import HOST
-from ops.policies import APP, HTTP_HANDLER
+from ops.policies import APP, function_name
 from ops.state import CHECKOUT
 
 
@@ -70,7 +70,7 @@ class Deployment:
         return "aws" if self.endpoint_url is None else f"aws --endpoint-url {self.endpoint_url}"
 
     def function_name(self, function: str) -> str:
-        return f"{APP}-{self.stage}" + ("" if function == HTTP_HANDLER else f"-{function}")
+        return function_name(self.stage, function)
 
     @cached_property
     def functions(self) -> tuple[str, ...]:

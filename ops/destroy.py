@@ -12,14 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from chalicelib.settings import MIN_SECRET_BYTES
-from ops import deployed, finish
+from ops import deployed
 from ops.cloudformation import Stack, StackFailed
 from ops.deploy import chalice, checks, kept, target
 from ops.deploy.config import SECRET, StageConfig
 from ops.deploy.refusal import Failed, Refused
 from ops.deploy.target import Target
 from ops.deployment import CannotLook, errors_in_one_line
-from ops.policies import APP, GRANTS
+from ops.policies import APP, GRANTS, function_name
 from ops.state import CHECKOUT
 
 Say = Callable[[str], None]
@@ -50,6 +50,7 @@ def run(options: argparse.Namespace) -> int:
     try:
         with errors_in_one_line(where):
             there = target.find(options.stage, options.project_dir.resolve())
+            checks.right_place(there, StageConfig(there.project, there.stage))
             if not options.yes:
                 _ask(there, data=options.delete_data)
     except (Refused, CannotLook) as error:
@@ -141,7 +142,7 @@ class Removal:
         for function in GRANTS:
             try:
                 logs.delete_log_group(
-                    logGroupName=f"/aws/lambda/{finish.function_name(self._target.stage, function)}"
+                    logGroupName=f"/aws/lambda/{function_name(self._target.stage, function)}"
                 )
             except logs.exceptions.ResourceNotFoundException:
                 continue

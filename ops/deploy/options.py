@@ -21,6 +21,7 @@ from typing import Any, Self
 from chalicelib.settings import GiB, Settings
 from ops.deploy.config import StageConfig
 from ops.deploy.refusal import Refused
+from ops.policies import Prefixes
 from ops.template import Template
 
 LOG_RETENTION_DAYS = 30
@@ -58,8 +59,12 @@ DERIVED = {
     "MalwareScan": "MALWARE_SCAN in .chalice/config.json",
     "Tracing": "xray in .chalice/config.json",
     "ApiStage": "api_gateway_stage in .chalice/config.json",
+    "ApiName": "how it is deployed",
 }
 """Parameters that nobody chooses, and what each follows from."""
+
+AT_LEAST = ("MaxSignatureAge", "FunctionTimeout")
+"""Parameters that may be chosen larger than the settings ask for."""
 
 
 @dataclass(frozen=True)
@@ -149,6 +154,7 @@ def parameters(
         "Transcriber": chosen.get("Transcriber") or settings.transcriber,
     }
     made = {**chosen, **derived}
+    _fits_the_prefixes(made, known, settings)
     _fits_the_worker(made, known, source, settings)
     return made
 
@@ -170,6 +176,20 @@ def _function_timeout(known: Mapping[str, Any], chosen: Mapping[str, str], sourc
         needed,
         "consume's lambda_timeout",
     )
+
+
+def _fits_the_prefixes(made: Mapping[str, str], known: Mapping[str, Any], settings: Settings) -> None:
+    """The scanner, the container and Amazon Transcribe are given the bucket's prefixes by the template."""
+    needs = {
+        "MALWARE_SCAN": made["MalwareScan"] == "guardduty",
+        "TRANSCRIBER": made["Transcriber"] == "amazon",
+        "Worker": made.get("Worker", known["Worker"]["Default"]) == "fargate",
+    }
+    if Prefixes.of(settings) != Prefixes() and (names := [name for name, needed in needs.items() if needed]):
+        raise Refused(
+            f"with the {names[0]} that was chosen, every …_PREFIX has its default, as infra/template.yaml "
+            "has it: leave them out of .chalice/config.json"
+        )
 
 
 def _fits_the_worker(

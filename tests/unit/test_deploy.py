@@ -13,7 +13,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from ops import template
-from ops.cloudformation import ChangeSet, Stack, StackFailed
+from ops.cloudformation import HOPELESS, ChangeSet, Stack, StackFailed
 from ops.deploy import chalice, changes, checks, kept, options, rights, secret, steps
 from ops.deploy.config import StageConfig, dumps
 from ops.deploy.options import Options
@@ -211,6 +211,19 @@ def test_a_choice_may_be_more_than_the_settings_ask_for(project: Path, target: T
     assert (made["MaxSignatureAge"], made["FunctionTimeout"]) == ("1800", "120")
 
 
+def test_prefixes_that_the_template_does_not_know_are_refused_where_it_has_to(
+    project: Path, target: Target
+) -> None:
+    """Nobody would scan what comes in elsewhere, and no policy would keep it apart."""
+    set_variables(project, JWT_SECRET=SECRET, UPLOAD_PREFIX="inbox/")
+    choose(project, Parameters={"Transcriber": "none"})
+    steps.plan(target)
+    set_variables(project, MALWARE_SCAN="guardduty")
+
+    with pytest.raises(Refused, match="MALWARE_SCAN that was chosen, every …_PREFIX has its default"):
+        steps.plan(target)
+
+
 def test_without_a_file_everything_has_its_default(project: Path) -> None:
     assert Options.read(project, "dev") == Options("infra/dev.json")
     assert options.LOG_RETENTION_DAYS in options.RETENTIONS
@@ -387,11 +400,19 @@ class CloudFormation:
             raise ClientError({"Error": {"Code": "ValidationError", "Message": message}}, "DescribeStacks")
         return {"Stacks": [{"StackStatus": status}]}
 
-    def describe_stack_events(self, **_: Any) -> Any:
-        failed = {"LogicalResourceId": "Bucket", "ResourceStatus": "CREATE_FAILED", "EventId": "1"}
-        return {"StackEvents": [failed | {"ResourceStatusReason": "it is taken"}]}
+    def paginate(self, **_: Any) -> Any:
+        """Of events, the latest first: what is taken back fills the first page."""
+        failed = {"ResourceStatus": "CREATE_FAILED", "ResourceStatusReason": "it is taken"}
+        deleted = {"LogicalResourceId": "Topic", "ResourceStatus": "DELETE_COMPLETE"}
+        before = {"LogicalResourceId": "Queue", "ResourceStatus": "CREATE_FAILED"}
+        if "execute_change_set" in self.calls:
+            yield {"StackEvents": [deleted | {"EventId": "3"}]}
+            yield {"StackEvents": [failed | {"EventId": "2", "LogicalResourceId": "Bucket"}]}
+        yield {"StackEvents": [before | {"EventId": "1", "ResourceStatusReason": "last week"}]}
 
-    def get_paginator(self, _name: str) -> Any:
+    def get_paginator(self, name: str) -> Any:
+        if name == "describe_stack_events":
+            return self
         status = "FAILED" if self._reason else "CREATE_COMPLETE"
         described = {"Status": status, "StatusReason": self._reason, "Changes": []}
 
@@ -413,7 +434,7 @@ def stack(cloudformation: CloudFormation) -> Stack:
     return Stack(cloudformation, "waybill-dev", pause=0)
 
 
-@pytest.mark.parametrize("status", ["ROLLBACK_COMPLETE", "CREATE_FAILED", "ROLLBACK_FAILED", "DELETE_FAILED"])
+@pytest.mark.parametrize("status", HOPELESS)
 def test_what_takes_no_update_is_deleted_first(status: str) -> None:
     cloudformation = CloudFormation(status, status, "DELETE_IN_PROGRESS", None)
 
@@ -480,24 +501,24 @@ def test_a_change_set_that_is_refused_says_why_and_leaves_no_stack_behind() -> N
 
 def test_a_failure_is_told_by_what_failed_first() -> None:
     cloudformation = CloudFormation("CREATE_IN_PROGRESS", "ROLLBACK_IN_PROGRESS", None)
-    made = stack(cloudformation)
-    events = cloudformation.describe_stack_events
-    looks = iter([{"StackEvents": []}, events()])
-    cloudformation.describe_stack_events = lambda **_: next(looks)  # type: ignore[method-assign]
 
     with pytest.raises(StackFailed, match="Bucket: it is taken"):
-        made.carry_out(ChangeSet("change-set", creates=True))
+        stack(cloudformation).carry_out(ChangeSet("change-set", creates=True))
 
 
 # --- Rights, and what Chalice says --------------------------------------------------------------------------
+
+
+NAMELESS = ("WithoutResources", "KeepTheApi", "WriteListsInTheTemplate", "LetEcsWork")
 
 
 def test_the_rights_are_for_one_stage_and_no_other() -> None:
     document = rights.policy("aws", REGION, ACCOUNT, "dev")
     for statement in document["Statement"]:
         for resource in statement["Resource"]:
-            free = statement["Sid"] in ("WithoutResources", "KeepTheApi")
+            free = statement["Sid"] in NAMELESS
             assert free or "waybill-dev" in resource or "/waybill/dev/" in resource, resource
+    assert f"arn:aws:cloudformation:{REGION}:aws:transform/LanguageExtensions" in json.dumps(document)
     assert len(json.dumps(document, separators=(",", ":"))) <= 6144  # of a managed policy
     assert "iam:*" not in json.dumps(document)
 

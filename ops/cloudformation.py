@@ -24,8 +24,8 @@ HOPELESS = (
     "IMPORT_ROLLBACK_COMPLETE",
     "IMPORT_ROLLBACK_FAILED",
 )
-"""A stack that never came to be, or is half gone: it takes no update, only its deletion. An import is only ever
-how a stack begins, so that one which was taken back has left nothing but what was there before."""
+"""A stack that never came to be, or is half gone: it takes no update, only its deletion. An import is only
+ever how a stack begins, so that one which was taken back has left nothing but what was there before."""
 
 NOTHING = ("didn't contain changes", "No updates are to be performed")
 

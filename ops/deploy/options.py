@@ -13,6 +13,7 @@ file of CloudFormation, so that other tools can read them.
 
 import difflib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -113,7 +114,8 @@ def _texts(source: str, name: str, written: Mapping[str, Any]) -> dict[str, str]
     found = written.get(name, {})
     if not isinstance(found, dict) or not all(isinstance(one, str | int) for one in found.values()):
         raise Refused(f'{name} in {source} takes names and texts, such as {{"name": "text"}}')
-    return {key: str(value) for key, value in found.items()}
+    # CloudFormation says true and false as JSON does.
+    return {key: json.dumps(one) if isinstance(one, bool) else str(one) for key, one in found.items()}
 
 
 def _throttle(source: str, written: Any) -> tuple[float, int] | None:
@@ -143,6 +145,8 @@ def parameters(
         if name not in known:
             near = "".join(f"; is it {one}?" for one in difflib.get_close_matches(name, known, 1))
             raise Refused(f"infra/template.yaml has no parameter {name}, which {source} sets{near}")
+        if (takes := _takes(known[name], chosen[name])) is not None:
+            raise Refused(f"{name} in {source} is {chosen[name]!r}, and takes {takes}")
     derived = {
         "Stage": config.stage,
         "RequireTls": "false" if embedded else "true",
@@ -159,6 +163,21 @@ def parameters(
     return made
 
 
+def _takes(parameter: Mapping[str, Any], value: str) -> str | None:
+    """What a parameter of the template takes; None where this value is of it."""
+    if "AllowedValues" in parameter:
+        allowed = [str(one) for one in parameter["AllowedValues"]]
+        return None if value in allowed else " or ".join(allowed)
+    if parameter["Type"] == "Number":
+        least, most = parameter["MinValue"], parameter["MaxValue"]
+        fits = value.isascii() and value.isdigit() and least <= int(value) <= most
+        return None if fits else f"{least} to {most}"
+    pattern = parameter.get("AllowedPattern", "")
+    if re.search(pattern, value):
+        return None
+    return str(parameter.get("ConstraintDescription") or f"what fits {pattern}")
+
+
 def _at_least(chosen: Mapping[str, str], source: str, name: str, needed: int, setting: str) -> str:
     """What the setting asks for, or more where more was chosen."""
     value = chosen.get(name, str(needed))
@@ -169,6 +188,10 @@ def _at_least(chosen: Mapping[str, str], source: str, name: str, needed: int, se
 
 def _function_timeout(known: Mapping[str, Any], chosen: Mapping[str, str], source: str, needed: int) -> str:
     enough = [one for one in known["FunctionTimeout"]["AllowedValues"] if int(one) >= needed]
+    if not enough:
+        raise Refused(
+            f"lambda_timeout of consume in .chalice/config.json is {needed}: Lambda gives 900 at most"
+        )
     return _at_least(
         {"FunctionTimeout": chosen.get("FunctionTimeout", enough[0])},
         source,

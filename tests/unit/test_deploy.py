@@ -65,7 +65,7 @@ def right_interpreter(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(checks.interpreter, "__defaults__", ((3, 12),))
 
 
-def set_variables(project: Path, stage: str = "dev", function: str | None = None, **variables: str) -> None:
+def set_variables(project: Path, stage: str = "dev", function: str | None = None, **variables: Any) -> None:
     path = project / ".chalice" / "config.json"
     config = json.loads(path.read_text())
     section = config["stages"][stage]
@@ -93,17 +93,29 @@ def choose(project: Path, **chosen: Any) -> None:
         ({"JWT_SECRET": SECRET, "EXPIRES_IN": "soon"}, "EXPIRES_IN is 'soon'"),
         ({"JWT_SECRET": SECRET, "WEBHOOK_ALLOW_INSECURE": "true"}, "WEBHOOK_ALLOW_INSECURE is true"),
         ({"JWT_SECRET": SECRET, "LEASE_SECONDS": "60"}, "LEASE_SECONDS is 60, and consume may take 60 s"),
+        ({"JWT_SECRET": SECRET, "MAX_ROWS": 7}, 'MAX_ROWS .* is 7, .*: write "7"'),
         ({"JWT_SECRET": SECRET, "AWS_ENDPOINT_URL": "http://127.0.0.1:1"}, "AWS_ENDPOINT_URL"),
         ({"JWT_SECRET": SECRET, "TOPIC_ARN": f"arn:aws:sns:us-east-1:{ACCOUNT}:t"}, "lives in us-east-1"),
         ({"JWT_SECRET": SECRET, "TOPIC_ARN": f"arn:aws:sns:{REGION}:000000000000:t"}, "account 000000000000"),
     ],
 )
 def test_settings_that_are_unsafe_or_meant_for_elsewhere_are_refused_by_name(
-    project: Path, target: Target, variables: dict[str, str], why: str
+    project: Path, target: Target, variables: dict[str, Any], why: str
 ) -> None:
     set_variables(project, **variables)
 
     with pytest.raises(Refused, match=why):
+        steps.plan(target)
+
+
+def test_a_timeout_that_lambda_does_not_give_is_refused(project: Path, target: Target) -> None:
+    set_variables(project, JWT_SECRET=SECRET, LEASE_SECONDS="2000")
+    path = project / ".chalice" / "config.json"
+    config = json.loads(path.read_text())
+    config["lambda_functions"]["consume"]["lambda_timeout"] = 901
+    path.write_text(json.dumps(config))
+
+    with pytest.raises(Refused, match=r"consume .* is 901: Lambda gives 900"):
         steps.plan(target)
 
 
@@ -136,6 +148,9 @@ def test_a_function_s_own_settings_are_looked_at_too(project: Path, target: Targ
             },
             "WorkerDisk is 30 GiB",
         ),
+        ({"Parameters": {"Worker": "fargate", "WorkerDisk": "big"}}, "WorkerDisk .* takes 21 to 200"),
+        ({"Parameters": {"Monitoring": "yes"}}, "Monitoring .* is 'yes', and takes true or false"),
+        ({"Parameters": {"AlarmEmail": "me"}}, "AlarmEmail .* takes an e-mail address"),
         ({"Params": {}}, "has Params"),
         ({"LogRetentionInDays": 31}, "LogRetentionInDays"),
         ({"Throttle": {"Rate": 1}}, "Throttle"),
@@ -202,6 +217,13 @@ def test_parameters_follow_from_settings_and_choices(project: Path, target: Targ
     assert expected.items() <= steps.plan(target).parameters.items()
 
 
+def test_true_is_written_as_cloudformation_writes_it(project: Path, target: Target) -> None:
+    set_variables(project, JWT_SECRET=SECRET)
+    choose(project, Parameters={"Monitoring": False})
+
+    assert steps.plan(target).parameters["Monitoring"] == "false"
+
+
 def test_a_choice_may_be_more_than_the_settings_ask_for(project: Path, target: Target) -> None:
     set_variables(project, JWT_SECRET=SECRET)
     choose(project, Parameters={"MaxSignatureAge": 1800, "FunctionTimeout": 120})
@@ -235,6 +257,19 @@ def test_without_a_file_everything_has_its_default(project: Path) -> None:
 def test_the_configuration_is_written_as_it_is_kept() -> None:
     text = (CHECKOUT / ".chalice" / "config.json").read_text()
     assert dumps(json.loads(text)) == text
+
+
+def test_a_configuration_that_cannot_be_read_is_refused_by_name(project: Path) -> None:
+    path = project / ".chalice" / "config.json"
+    path.write_text('{"stages": {')
+    with pytest.raises(Refused, match=r"config\.json is not JSON: .*line 1"):
+        StageConfig(project, "dev")
+    path.write_text('{"stages": {}}')
+    with pytest.raises(Refused, match=r"config\.json has no lambda_functions"):
+        StageConfig(project, "dev")
+    path.unlink()
+    with pytest.raises(Refused, match=r"config\.json is not there"):
+        StageConfig(project, "dev")
 
 
 def test_only_what_is_the_deployment_s_own_is_written(project: Path) -> None:

@@ -56,7 +56,7 @@ def right_place(target: Target, config: StageConfig) -> None:
         raise Refused(
             f"stage {target.stage} lives in {region}, account {account} (TOPIC_ARN in .chalice/config.json), "
             f"and your credentials are of {target.region}, account {target.account}: change AWS_REGION or "
-            "AWS_PROFILE, or deploy another STAGE"
+            "AWS_PROFILE, or name another STAGE"
         )
 
 

@@ -3,6 +3,7 @@
 The whole of it is in tests/stack/test_deploy.py.
 """
 
+import argparse
 import json
 import shutil
 from collections.abc import Callable
@@ -12,7 +13,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from ops import template
+from ops import deployed, destroy, template
 from ops.cloudformation import HOPELESS, ChangeSet, Stack, StackFailed
 from ops.deploy import chalice, changes, checks, kept, options, rights, secret, steps
 from ops.deploy.config import StageConfig, dumps
@@ -571,3 +572,45 @@ def test_what_chalice_says_is_told_once_and_without_its_traceback(tmp_path: Path
     assert chalice._reason(log) == "E: y"
     log.write_text("ERROR - While deploying, received\nthe following error:\n\n No leave.\n")
     assert chalice._reason(log) == "While deploying, received the following error: No leave."
+
+
+# --- What was deployed before -------------------------------------------------------------------------------
+
+
+def test_only_a_second_mapping_of_the_stage_s_own_queue_is_deleted() -> None:
+    """Somebody else's queue may feed a function as well."""
+    arn = f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:waybill-dev-consume"
+    queues = ["orders", "waybill-dev-jobs", "waybill-dev-jobs"]
+    deleted: list[str] = []
+
+    class Lambda(NothingThere):
+        def list_event_source_mappings(self, **_: str) -> Any:
+            source = f"arn:aws:sqs:{REGION}:{ACCOUNT}:"
+            found = [{"UUID": str(at), "EventSourceArn": source + name} for at, name in enumerate(queues)]
+            return {"EventSourceMappings": found}
+
+        def delete_event_source_mapping(self, UUID: str) -> None:
+            deleted.append(UUID)
+
+        def get_policy(self, **_: str) -> Any:
+            raise self.exceptions.ResourceNotFoundException
+
+    functions = Lambda()
+    (note,) = deployed._triggers(lambda _: functions, "dev", "consume", arn)
+
+    assert (note["queue"], note["event_uuid"]) == ("waybill-dev-jobs", "1")
+    assert deleted == ["2"]
+
+
+def test_a_stage_of_another_account_is_not_destroyed(
+    project: Path, target: Target, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Not even by who says that nobody need be asked."""
+    set_variables(project, TOPIC_ARN=f"arn:aws:sns:{REGION}:000000000000:waybill-dev-events")
+    monkeypatch.setattr(destroy.target, "find", lambda *_: target)
+    parser = argparse.ArgumentParser()
+    destroy.add_arguments(parser)
+
+    assert destroy.run(parser.parse_args(["--yes", "--delete-data", "--project-dir", str(project)])) == 2
+
+    assert "lives in eu-central-1, account 000000000000" in capsys.readouterr().err

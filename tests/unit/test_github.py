@@ -91,6 +91,13 @@ def test_only_a_guarded_deployment_may_speak_to_aws() -> None:
     assert not re.search(r"(?i)aws-(access-key-id|secret-access-key)|AWS_SECRET", text)
 
 
+def test_nothing_is_installed_beside_credentials() -> None:
+    steps = workflow("deploy.yml")["jobs"]["deploy"]["steps"]
+    said = [step.get("run") or step["uses"].split("@")[0] for step in steps]
+
+    assert said.index("make install") < said.index("aws-actions/configure-aws-credentials")
+
+
 def test_tests_run_on_every_python_that_is_promised() -> None:
     assert workflow("check.yml")["jobs"]["test"]["strategy"]["matrix"]["python"] == ["3.11", "3.12", "3.13"]
 

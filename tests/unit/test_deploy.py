@@ -607,7 +607,7 @@ def test_a_stage_of_another_account_is_not_destroyed(
 ) -> None:
     """Not even by who says that nobody need be asked."""
     set_variables(project, TOPIC_ARN=f"arn:aws:sns:{REGION}:000000000000:waybill-dev-events")
-    monkeypatch.setattr(destroy.target, "find", lambda *_: target)
+    monkeypatch.setattr("ops.deploy.target.find", lambda *_: target)
     parser = argparse.ArgumentParser()
     destroy.add_arguments(parser)
 

@@ -79,7 +79,7 @@ def _ask(there: Target, *, data: bool) -> None:
     """
     what = "with all its files, records and undelivered events" if data else "but not its files and records"
     if not sys.stdin.isatty():
-        raise Refused(f"this deletes {there.where}, {what}: say --yes where nobody can be asked")
+        raise Refused(f"this deletes {there.where}, {what}: say YES=1 (--yes) where nobody can be asked")
     print(f"This deletes {there.where}, {what}.")
     if input(f"Type {there.stage} to go on: ").strip() != there.stage:
         raise Refused("that was not its name; nothing was touched")
@@ -110,8 +110,12 @@ class Removal:
                 self.data()
             self._say("All of it is gone.")
             return
-        stay = [kept.name_of(self._target, one) for one in kept.kept(self._target.template).values()]
-        self._say(f"Gone. What is kept: {', '.join(stay)}, and the logs. A deployment takes them in again.")
+        resources = self._target.template["Resources"]
+        stay = [
+            kept.name_of(self._target, resources[one["LogicalResourceId"]]) for one in kept.find(self._target)
+        ]
+        what = f"{', '.join(stay)}, and the logs. A deployment takes them in again." if stay else "nothing."
+        self._say(f"Gone. What is kept: {what}")
 
     def functions(self) -> None:
         """Chalice goes by its notes, which may be on another machine: so they are completed first."""

@@ -38,10 +38,12 @@ BENCH_NEEDS := benchmarks/requirements.txt benchmarks/package-lock.json requirem
 # Where the shell forbids byte code, each of some hundred processes of a stack or a test run would compile anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help run token demo package deploy destroy terraform doctor load test test-page page bench lint clean
+.PHONY: help install run token demo package deploy destroy terraform doctor load test test-page page bench lint clean
 
 help: ## list what you can do (this)
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
+
+install: $(INSTALLED) ## install what all the others need into .venv, which they do by themselves
 
 run: $(INSTALLED) ## run everything on this machine until Ctrl-C; PORT=8000 AWS_PORT=4566, AUTH=jwt asks for tokens
 	@exec $(BIN)/python -m ops run --port $(PORT) --aws-port $(AWS_PORT) $(AUTH_OPTION)

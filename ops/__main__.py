@@ -206,16 +206,13 @@ def ls(options: argparse.Namespace) -> int:
 
 def throttle(options: argparse.Namespace) -> int:
     """Set rate and burst of the stage's API Gateway, with the credentials and the region of the shell."""
-    import boto3
-
     from ops import throttle as throttling
-    from ops.deployment import CannotLook, errors_in_one_line
+    from ops.deployment import CannotLook, errors_in_one_line, shell_session
 
     try:
         rest_api_id, gateway_stage = throttling.deployed(options.app_dir, options.stage)
         with errors_in_one_line(f"stage {options.stage}"):
-            # By itself boto3 reads only AWS_DEFAULT_REGION.
-            apigateway = boto3.client("apigateway", region_name=os.environ.get("AWS_REGION") or None)
+            apigateway = shell_session().client("apigateway")
             changed = throttling.apply(apigateway, rest_api_id, gateway_stage, options.rate, options.burst)
     except (LookupError, CannotLook) as error:
         print(f"error: {error.args[0]}", file=sys.stderr)

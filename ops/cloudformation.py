@@ -4,7 +4,8 @@ Every change is a change set first, which says what it would do, and can be thro
 """
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,8 +16,16 @@ CHANGE_SET = "waybill-deploy"
 UNMADE = "REVIEW_IN_PROGRESS"
 """There is a change set that would create the stack, and nothing else of it."""
 
-HOPELESS = ("ROLLBACK_COMPLETE", "ROLLBACK_FAILED", "CREATE_FAILED", "DELETE_FAILED")
-"""A stack that never came to be, or is half gone: it takes no update, only its deletion."""
+HOPELESS = (
+    "ROLLBACK_COMPLETE",
+    "ROLLBACK_FAILED",
+    "CREATE_FAILED",
+    "DELETE_FAILED",
+    "IMPORT_ROLLBACK_COMPLETE",
+    "IMPORT_ROLLBACK_FAILED",
+)
+"""A stack that never came to be, or is half gone: it takes no update, only its deletion. An import is only
+ever how a stack begins, so that one which was taken back has left nothing but what was there before."""
 
 NOTHING = ("didn't contain changes", "No updates are to be performed")
 
@@ -196,15 +205,12 @@ class Stack:
                 return {**found[0], "Changes": [one for page in found for one in page.get("Changes", [])]}
             time.sleep(self._pause)
 
-    def _events(self) -> list[dict[str, Any]]:
-        """The latest first."""
-        try:
-            events: list[dict[str, Any]] = self._client.describe_stack_events(StackName=self._id)[
-                "StackEvents"
-            ]
-        except ClientError:
-            return []
-        return events
+    def _events(self) -> Iterator[dict[str, Any]]:
+        """The latest first; a page holds a hundred, and a creation that is taken back has several."""
+        pages = self._client.get_paginator("describe_stack_events").paginate(StackName=self._id)
+        with suppress(ClientError):
+            for page in pages:
+                yield from page["StackEvents"]
 
     def _latest_event(self) -> str:
         return next((event["EventId"] for event in self._events()), "")

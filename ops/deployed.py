@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from ops.policies import APP, HTTP_HANDLER
+from ops.policies import APP, HTTP_HANDLER, function_name
 
 Note = dict[str, Any]
 Clients = Callable[[str], Any]
@@ -82,7 +82,7 @@ def _found(
     for handler, arn in there.items():
         yield _note("lambda_function", handler, lambda_arn=arn)
     for handler, arn in there.items():
-        yield from _triggers(client, handler, arn)
+        yield from _triggers(client, stage, handler, arn)
     if HTTP_HANDLER in there:
         yield from _api(client, there[HTTP_HANDLER], noted)
 
@@ -93,7 +93,7 @@ def _note(kind: str, name: str, **values: str) -> Note:
 
 def _functions(stage: str, client: Clients, handlers: tuple[str, ...]) -> dict[str, str]:
     """Handler to ARN, of those that exist."""
-    names = {f"{APP}-{stage}" + ("" if one == HTTP_HANDLER else f"-{one}"): one for one in handlers}
+    names = {function_name(stage, handler): handler for handler in handlers}
     pages = client("lambda").get_paginator("list_functions").paginate()
     found = {one["FunctionName"]: one["FunctionArn"] for page in pages for one in page["Functions"]}
     return {handler: found[name] for name, handler in names.items() if name in found}
@@ -108,11 +108,16 @@ def _role(client: Clients, name: str) -> str | None:
     return arn
 
 
-def _triggers(client: Clients, handler: str, arn: str) -> Iterator[Note]:
+def _triggers(client: Clients, stage: str, handler: str, arn: str) -> Iterator[Note]:
     """What has leave to call a function calls it: of that leave everything but the queues can be read."""
     functions = client("lambda")
-    mappings = functions.list_event_source_mappings(FunctionName=arn)["EventSourceMappings"]
-    # On AWS there cannot be a second one; elsewhere it is deleted, or each message would have two takers.
+    mappings = [
+        one
+        for one in functions.list_event_source_mappings(FunctionName=arn)["EventSourceMappings"]
+        # What else it reads from is somebody else's decision.
+        if one["EventSourceArn"].rpartition(":")[2].startswith(f"{APP}-{stage}-")
+    ]
+    # AWS takes no second one of a queue; elsewhere it is deleted, or each message would have two takers.
     for doubled in mappings[1:]:
         functions.delete_event_source_mapping(UUID=doubled["UUID"])
     for mapping in mappings[:1]:

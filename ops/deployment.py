@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,7 @@ from chalicelib.ledger import Ledger
 from chalicelib.settings import MIN_SECRET_BYTES, Settings
 from ops import snapshot, stack
 from ops.embedded_aws import HOST
-from ops.policies import APP, HTTP_HANDLER
+from ops.policies import APP, function_name
 from ops.state import CHECKOUT
 
 
@@ -70,7 +70,7 @@ class Deployment:
         return "aws" if self.endpoint_url is None else f"aws --endpoint-url {self.endpoint_url}"
 
     def function_name(self, function: str) -> str:
-        return f"{APP}-{self.stage}" + ("" if function == HTTP_HANDLER else f"-{function}")
+        return function_name(self.stage, function)
 
     @cached_property
     def functions(self) -> tuple[str, ...]:
@@ -132,8 +132,7 @@ def find(options: argparse.Namespace) -> Deployment:
     if options.stage is None:
         return local(f"http://{HOST}:{options.aws_port}")
     with errors_in_one_line(f"stage {options.stage} on AWS"):
-        # By itself boto3 reads only AWS_DEFAULT_REGION.
-        return of_session(options.stage, boto3.Session(region_name=os.environ.get("AWS_REGION") or None))
+        return of_session(options.stage, shell_session())
 
 
 def local(endpoint_url: str) -> Deployment:
@@ -152,17 +151,21 @@ def local(endpoint_url: str) -> Deployment:
 
 def of_session(stage: str, session: boto3.Session) -> Deployment:
     config = Config(connect_timeout=5, read_timeout=20, retries={"mode": "standard", "max_attempts": 3})
-    made: dict[str, Any] = {}
-
-    def client(service: str) -> Any:
-        if service not in made:
-            connect: Any = session.client
-            made[service] = connect(service, config=config)
-        return made[service]
-
+    client = clients(session, config)
     (found,) = client("cloudformation").describe_stacks(StackName=f"{APP}-{stage}")["Stacks"]
     outputs = {output["OutputKey"]: output["OutputValue"] for output in found.get("Outputs", [])}
     return Deployment(stage, session.region_name, outputs, client)
+
+
+def shell_session() -> boto3.Session:
+    """By the credentials and the region of the shell; by itself boto3 reads only AWS_DEFAULT_REGION."""
+    return boto3.Session(region_name=os.environ.get("AWS_REGION") or None)
+
+
+def clients(session: boto3.Session, config: Config) -> Callable[[str], Any]:
+    """Makes, or finds, the client of a service."""
+    connect: Any = session.client
+    return cache(lambda service: connect(service, config=config))
 
 
 @contextmanager

@@ -12,14 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from chalicelib.settings import MIN_SECRET_BYTES
-from ops import deployed, finish
+from ops import deployed
 from ops.cloudformation import Stack, StackFailed
 from ops.deploy import chalice, checks, kept, target
 from ops.deploy.config import SECRET, StageConfig
 from ops.deploy.refusal import Failed, Refused
 from ops.deploy.target import Target
 from ops.deployment import CannotLook, errors_in_one_line
-from ops.policies import APP, GRANTS
+from ops.policies import APP, GRANTS, function_name
 from ops.state import CHECKOUT
 
 Say = Callable[[str], None]
@@ -50,6 +50,7 @@ def run(options: argparse.Namespace) -> int:
     try:
         with errors_in_one_line(where):
             there = target.find(options.stage, options.project_dir.resolve())
+            checks.right_place(there, StageConfig(there.project, there.stage))
             if not options.yes:
                 _ask(there, data=options.delete_data)
     except (Refused, CannotLook) as error:
@@ -78,7 +79,7 @@ def _ask(there: Target, *, data: bool) -> None:
     """
     what = "with all its files, records and undelivered events" if data else "but not its files and records"
     if not sys.stdin.isatty():
-        raise Refused(f"this deletes {there.where}, {what}: say --yes where nobody can be asked")
+        raise Refused(f"this deletes {there.where}, {what}: say YES=1 (--yes) where nobody can be asked")
     print(f"This deletes {there.where}, {what}.")
     if input(f"Type {there.stage} to go on: ").strip() != there.stage:
         raise Refused("that was not its name; nothing was touched")
@@ -109,8 +110,12 @@ class Removal:
                 self.data()
             self._say("All of it is gone.")
             return
-        stay = [kept.name_of(self._target, one) for one in kept.kept(self._target.template).values()]
-        self._say(f"Gone. What is kept: {', '.join(stay)}, and the logs. A deployment takes them in again.")
+        resources = self._target.template["Resources"]
+        stay = [
+            kept.name_of(self._target, resources[one["LogicalResourceId"]]) for one in kept.find(self._target)
+        ]
+        what = f"{', '.join(stay)}, and the logs. A deployment takes them in again." if stay else "nothing."
+        self._say(f"Gone. What is kept: {what}")
 
     def functions(self) -> None:
         """Chalice goes by its notes, which may be on another machine: so they are completed first."""
@@ -141,7 +146,7 @@ class Removal:
         for function in GRANTS:
             try:
                 logs.delete_log_group(
-                    logGroupName=f"/aws/lambda/{finish.function_name(self._target.stage, function)}"
+                    logGroupName=f"/aws/lambda/{function_name(self._target.stage, function)}"
                 )
             except logs.exceptions.ResourceNotFoundException:
                 continue

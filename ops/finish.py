@@ -6,24 +6,22 @@ Each step says what it changed, in lines; none, where everything was so already.
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 from botocore.exceptions import ClientError
 
 from ops import throttle
-from ops.policies import APP, ASYNCHRONOUS, GRANTS, HTTP_HANDLER
+from ops.policies import APP, ASYNCHRONOUS, GRANTS, function_name
 
 Clients = Callable[[str], Any]
 
 RESPONSE_TYPES = ["ReportBatchItemFailures"]
 
-ROLE_SECONDS = 60.0
-"""For which a role that was just made may not be known everywhere (IAM User Guide, "Changes that I make are
-not always immediately visible")."""
-
-
-def function_name(stage: str, function: str) -> str:
-    return f"{APP}-{stage}" + ("" if function == HTTP_HANDLER else f"-{function}")
+UNSETTLED_SECONDS = 120.0
+"""For which what Chalice has just made may refuse a change: a role is not known everywhere (IAM User Guide,
+"Changes that I make are not always immediately visible"), an event source mapping is still being created
+(Lambda API reference, UpdateEventSourceMapping), a function is still being updated."""
 
 
 def keep_logs(client: Clients, stage: str, days: int) -> Iterator[str]:
@@ -42,16 +40,19 @@ def keep_logs(client: Clients, stage: str, days: int) -> Iterator[str]:
             yield f"{name} is kept for {days} days"
 
 
-def report_failures_of_batches(client: Clients, stage: str) -> Iterator[str]:
+def report_failures_of_batches(client: Clients, stage: str, *, pause: float = 3.0) -> Iterator[str]:
     """So that a message which failed comes again alone, and is counted as failed."""
     functions = client("lambda")
     for function in ("consume", "deliver"):
         name = function_name(stage, function)
         for mapping in functions.list_event_source_mappings(FunctionName=name)["EventSourceMappings"]:
             if mapping.get("FunctionResponseTypes") != RESPONSE_TYPES:
-                functions.update_event_source_mapping(
-                    UUID=mapping["UUID"], FunctionResponseTypes=RESPONSE_TYPES
+                change = partial(
+                    functions.update_event_source_mapping,
+                    UUID=mapping["UUID"],
+                    FunctionResponseTypes=RESPONSE_TYPES,
                 )
+                _once_it_has_settled(change, pause)
                 yield f"{function} reports which messages of a batch failed"
 
 
@@ -66,12 +67,10 @@ def keep_failed_events(client: Clients, stage: str, queue_arn: str, *, pause: fl
         except functions.exceptions.ResourceNotFoundException:
             found = {}
         if found.get("DestinationConfig", {}).get("OnFailure") != wanted["OnFailure"]:
-            _once_the_role_is_known(
-                lambda name=name: functions.put_function_event_invoke_config(  # type: ignore[misc]
-                    FunctionName=name, DestinationConfig=wanted
-                ),
-                pause,
+            change = partial(
+                functions.put_function_event_invoke_config, FunctionName=name, DestinationConfig=wanted
             )
+            _once_it_has_settled(change, pause)
             yield f"failed events of {function} go to {queue_arn.rpartition(':')[2]}"
 
 
@@ -84,16 +83,20 @@ def limit_requests(
         yield f"the API takes {rate:g} requests a second, {burst} at once, for each method of each path"
 
 
-def _once_the_role_is_known(call: Callable[[], object], pause: float) -> None:
-    until = time.monotonic() + ROLE_SECONDS
+def _once_it_has_settled(change: Callable[[], object], pause: float) -> None:
+    until = time.monotonic() + UNSETTLED_SECONDS
     while True:
         try:
-            call()
+            change()
             return
         except ClientError as error:
-            unknown = error.response["Error"]["Code"] == "InvalidParameterValueException" and "role" in str(
-                error
-            )
-            if not unknown or time.monotonic() > until:
+            if not _is_unsettled(error) or time.monotonic() > until:
                 raise
             time.sleep(pause)
+
+
+def _is_unsettled(error: ClientError) -> bool:
+    code = error.response["Error"]["Code"]
+    if code in ("ResourceInUseException", "ResourceConflictException"):
+        return True
+    return code == "InvalidParameterValueException" and "role" in str(error)

@@ -23,10 +23,17 @@ from enum import Enum
 from pathlib import Path
 from typing import Self, TypedDict
 
+from chalicelib.settings import Settings
+
 APP = "waybill"
 
 # The HTTP handler is the one function that Chalice names without a suffix.
 HTTP_HANDLER = "api_handler"
+
+
+def function_name(stage: str, function: str, app: str = APP) -> str:
+    """The name under which Chalice deploys a function, which `app.py` knows by its handler's."""
+    return f"{app}-{stage}" if function == HTTP_HANDLER else f"{app}-{stage}-{function}"
 
 
 class Statement(TypedDict):
@@ -54,6 +61,16 @@ class Prefixes:
     processed: str = "processed/"
     rejected: str = "rejected/"
     failed: str = "failed/"
+
+    @classmethod
+    def of(cls, settings: Settings) -> Self:
+        return cls(
+            uploads=settings.upload_prefix,
+            incoming=settings.incoming_prefix,
+            processed=settings.processed_prefix,
+            rejected=settings.rejected_prefix,
+            failed=settings.failed_prefix,
+        )
 
 
 @dataclass(frozen=True)
@@ -111,9 +128,7 @@ class Resources:
         )
 
     def function_name(self, function: str) -> str:
-        """The name under which Chalice deploys `function`."""
-        name = f"{self.app}-{self.stage}"
-        return name if function == HTTP_HANDLER else f"{name}-{function}"
+        return function_name(self.stage, function, self.app)
 
 
 class Place(Enum):

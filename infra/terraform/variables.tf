@@ -4,7 +4,7 @@ variable "parameters" {
   default     = {}
 
   validation {
-    condition     = length(setintersection(keys(var.parameters), ["Stage", "MalwareScan", "Transcriber"])) == 0
-    error_message = "Stage, MalwareScan and Transcriber follow from what was packaged: package again instead."
+    condition     = length(setintersection(keys(var.parameters), local.fixed_parameters)) == 0
+    error_message = "${join(", ", local.fixed_parameters)} follow from what was packaged: package again instead."
   }
 }

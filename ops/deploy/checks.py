@@ -1,6 +1,9 @@
 """What is looked at before anything is touched: that it is safe, complete, and meant for here."""
 
+import json
 import sys
+from collections.abc import Mapping
+from typing import Any
 
 from chalicelib.errors import SettingsError
 from chalicelib.settings import Settings
@@ -53,7 +56,7 @@ def right_place(target: Target, config: StageConfig) -> None:
         raise Refused(
             f"stage {target.stage} lives in {region}, account {account} (TOPIC_ARN in .chalice/config.json), "
             f"and your credentials are of {target.region}, account {target.account}: change AWS_REGION or "
-            "AWS_PROFILE, or deploy another STAGE"
+            "AWS_PROFILE, or name another STAGE"
         )
 
 
@@ -69,6 +72,8 @@ def settings(target: Target, config: StageConfig, secret: str | None) -> Setting
             f"AUTH_MODE is {variables.get('AUTH_MODE') or 'not set'} in stage {target.stage} of "
             ".chalice/config.json: what is deployed takes jwt, or everybody reads everything (docs/auth.md)"
         )
+    for function in config.functions:
+        _are_texts(config.variables(function))
     for variable in variables:
         if variable in LAMBDAS_OWN or variable.startswith("AWS_ENDPOINT_URL"):
             raise Refused(
@@ -90,6 +95,15 @@ def settings(target: Target, config: StageConfig, secret: str | None) -> Setting
             "a worker would lose its job while it is at it. Make it longer."
         )
     return found
+
+
+def _are_texts(variables: Mapping[str, Any]) -> None:
+    for variable, value in variables.items():
+        if not isinstance(value, str):
+            raise Refused(
+                f"{variable} in .chalice/config.json is {json.dumps(value)}, and an environment holds texts: "
+                f'write "{json.dumps(value)}"'
+            )
 
 
 def _of_function(target: Target, config: StageConfig, function: str) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 from chalice.config import Config
 
+from ops.deploy.refusal import Refused
 from ops.policies import GRANTS, HTTP_HANDLER
 from ops.snapshot import FROM_OUTPUTS
 
@@ -30,17 +31,30 @@ Section = dict[str, Any]
 
 
 class StageConfig:
-    """The configuration file of a project, as one stage sees it."""
+    """The configuration file of a project, as one stage sees it.
+
+    Raises:
+        Refused: there is none, or it cannot be read.
+    """
 
     def __init__(self, project: Path, stage: str) -> None:
         self.path = project / ".chalice" / "config.json"
         self.stage = stage
-        self._read = self.path.read_text(encoding="utf-8")
-        self._whole: Section = json.loads(self._read)
+        try:
+            self._read = self.path.read_text(encoding="utf-8")
+            self._whole: Section = json.loads(self._read)
+        except FileNotFoundError:
+            raise Refused(f"{self.path} is not there: deploy a checkout of Waybill") from None
+        except ValueError as error:
+            raise Refused(f"{self.path} is not JSON: {error}") from None
+        if not isinstance(self._whole, dict) or not isinstance(self._whole.get("lambda_functions"), dict):
+            raise Refused(f"{self.path} has no lambda_functions: they name what app.py declares")
         stages = self._whole.setdefault("stages", {})
         self.is_new = stage not in stages
         if self.is_new:
             stages[stage] = _after(stages.get(PATTERN, {}))
+        if not isinstance(stages[stage], dict):
+            raise Refused(f"stage {stage} of {self.path} is no object: take it out, and it is made anew")
         self._section: Section = stages[stage]
         self._section.setdefault("environment_variables", {})
 

@@ -13,6 +13,7 @@ file of CloudFormation, so that other tools can read them.
 
 import difflib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +22,7 @@ from typing import Any, Self
 from chalicelib.settings import GiB, Settings
 from ops.deploy.config import StageConfig
 from ops.deploy.refusal import Refused
+from ops.policies import Prefixes
 from ops.template import Template
 
 LOG_RETENTION_DAYS = 30
@@ -58,8 +60,12 @@ DERIVED = {
     "MalwareScan": "MALWARE_SCAN in .chalice/config.json",
     "Tracing": "xray in .chalice/config.json",
     "ApiStage": "api_gateway_stage in .chalice/config.json",
+    "ApiName": "how it is deployed",
 }
 """Parameters that nobody chooses, and what each follows from."""
+
+AT_LEAST = ("MaxSignatureAge", "FunctionTimeout")
+"""Parameters that may be chosen larger than the settings ask for."""
 
 
 @dataclass(frozen=True)
@@ -108,7 +114,8 @@ def _texts(source: str, name: str, written: Mapping[str, Any]) -> dict[str, str]
     found = written.get(name, {})
     if not isinstance(found, dict) or not all(isinstance(one, str | int) for one in found.values()):
         raise Refused(f'{name} in {source} takes names and texts, such as {{"name": "text"}}')
-    return {key: str(value) for key, value in found.items()}
+    # CloudFormation says true and false as JSON does.
+    return {key: json.dumps(one) if isinstance(one, bool) else str(one) for key, one in found.items()}
 
 
 def _throttle(source: str, written: Any) -> tuple[float, int] | None:
@@ -138,6 +145,8 @@ def parameters(
         if name not in known:
             near = "".join(f"; is it {one}?" for one in difflib.get_close_matches(name, known, 1))
             raise Refused(f"infra/template.yaml has no parameter {name}, which {source} sets{near}")
+        if (takes := _takes(known[name], chosen[name])) is not None:
+            raise Refused(f"{name} in {source} is {chosen[name]!r}, and takes {takes}")
     derived = {
         "Stage": config.stage,
         "RequireTls": "false" if embedded else "true",
@@ -149,8 +158,24 @@ def parameters(
         "Transcriber": chosen.get("Transcriber") or settings.transcriber,
     }
     made = {**chosen, **derived}
+    _fits_the_prefixes(made, known, settings)
     _fits_the_worker(made, known, source, settings)
     return made
+
+
+def _takes(parameter: Mapping[str, Any], value: str) -> str | None:
+    """What a parameter of the template takes; None where this value is of it."""
+    if "AllowedValues" in parameter:
+        allowed = [str(one) for one in parameter["AllowedValues"]]
+        return None if value in allowed else " or ".join(allowed)
+    if parameter["Type"] == "Number":
+        least, most = parameter["MinValue"], parameter["MaxValue"]
+        fits = value.isascii() and value.isdigit() and least <= int(value) <= most
+        return None if fits else f"{least} to {most}"
+    pattern = parameter.get("AllowedPattern", "")
+    if re.search(pattern, value):
+        return None
+    return str(parameter.get("ConstraintDescription") or f"what fits {pattern}")
 
 
 def _at_least(chosen: Mapping[str, str], source: str, name: str, needed: int, setting: str) -> str:
@@ -163,6 +188,10 @@ def _at_least(chosen: Mapping[str, str], source: str, name: str, needed: int, se
 
 def _function_timeout(known: Mapping[str, Any], chosen: Mapping[str, str], source: str, needed: int) -> str:
     enough = [one for one in known["FunctionTimeout"]["AllowedValues"] if int(one) >= needed]
+    if not enough:
+        raise Refused(
+            f"lambda_timeout of consume in .chalice/config.json is {needed}: Lambda gives 900 at most"
+        )
     return _at_least(
         {"FunctionTimeout": chosen.get("FunctionTimeout", enough[0])},
         source,
@@ -170,6 +199,20 @@ def _function_timeout(known: Mapping[str, Any], chosen: Mapping[str, str], sourc
         needed,
         "consume's lambda_timeout",
     )
+
+
+def _fits_the_prefixes(made: Mapping[str, str], known: Mapping[str, Any], settings: Settings) -> None:
+    """The scanner, the container and Amazon Transcribe are given the bucket's prefixes by the template."""
+    needs = {
+        "MALWARE_SCAN": made["MalwareScan"] == "guardduty",
+        "TRANSCRIBER": made["Transcriber"] == "amazon",
+        "Worker": made.get("Worker", known["Worker"]["Default"]) == "fargate",
+    }
+    if Prefixes.of(settings) != Prefixes() and (names := [name for name, needed in needs.items() if needed]):
+        raise Refused(
+            f"with the {names[0]} that was chosen, every …_PREFIX has its default, as infra/template.yaml "
+            "has it: leave them out of .chalice/config.json"
+        )
 
 
 def _fits_the_worker(

@@ -38,6 +38,12 @@ def policy(partition: str, region: str, account: str, stage: str) -> dict[str, A
                 ],
                 [arn("cloudformation", f"stack/{name}/*")],
             ),
+            # The template's `Transform`, which AWS asks for as if it were a stack.
+            _allow(
+                "WriteListsInTheTemplate",
+                ["cloudformation:CreateChangeSet"],
+                [arn("cloudformation", "transform/LanguageExtensions", f"{region}:aws")],
+            ),
             _allow(
                 "KeepItsResources",
                 ["s3:*", "dynamodb:*", "sqs:*", "sns:*", "states:*", "ecs:*", "logs:*", "cloudwatch:*"],
@@ -113,6 +119,21 @@ def policy(partition: str, region: str, account: str, stage: str) -> dict[str, A
                         ]
                     }
                 },
+            },
+            # Once in an account's life, with its first cluster.
+            {
+                **_allow(
+                    "LetEcsWork",
+                    ["iam:CreateServiceLinkedRole"],
+                    [
+                        arn(
+                            "iam",
+                            "role/aws-service-role/ecs.amazonaws.com/AWSServiceRoleForECS",
+                            f":{account}",
+                        )
+                    ],
+                ),
+                "Condition": {"StringEquals": {"iam:AWSServiceName": "ecs.amazonaws.com"}},
             },
             # What AWS knows no resources for, or whose names it makes up itself.
             _allow(

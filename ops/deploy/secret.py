@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 from ops.deploy.config import SECRET, StageConfig
 from ops.deploy.target import Target
-from ops.policies import APP
+from ops.policies import HTTP_HANDLER, function_name
 
 
 def find(target: Target, config: StageConfig, environ: Mapping[str, str] = os.environ) -> str | None:
@@ -23,7 +23,7 @@ def find(target: Target, config: StageConfig, environ: Mapping[str, str] = os.en
 def deployed(target: Target) -> str | None:
     functions = target.client("lambda")
     try:
-        found = functions.get_function_configuration(FunctionName=f"{APP}-{target.stage}")
+        found = functions.get_function_configuration(FunctionName=function_name(target.stage, HTTP_HANDLER))
     except functions.exceptions.ResourceNotFoundException:
         return None
     secret: str | None = found.get("Environment", {}).get("Variables", {}).get(SECRET)

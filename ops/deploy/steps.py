@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from chalicelib.settings import Settings
 from ops import deployed, finish, policies
 from ops import template as templates
-from ops.cloudformation import ChangeSet, Stack, StackFailed
+from ops.cloudformation import HOPELESS, UNMADE, ChangeSet, Stack, StackFailed
 from ops.deploy import chalice, changes, checks, kept, options, secret
 from ops.deploy.config import SECRET, StageConfig
 from ops.deploy.options import Options
@@ -77,17 +77,15 @@ class Deployment:
     def preview(self) -> bool:
         """Say what would become of the resources, and leave all as it is; whether they would change."""
         status = self._stack.status()
-        if status is not None and status.endswith("_IN_PROGRESS") and status != "REVIEW_IN_PROGRESS":
+        if status is not None and status.endswith("_IN_PROGRESS") and status != UNMADE:
             raise Refused(f"{self._target.stack_name} is in the middle of a change ({status}): wait for it")
-        if status is not None and status != "REVIEW_IN_PROGRESS" and not status.endswith("_COMPLETE"):
+        if status in HOPELESS:
+            self._line(f"an earlier attempt left the stack in {status}: a deployment would delete that first")
+            return True
+        if status is not None and status != UNMADE and not status.endswith("_COMPLETE"):
             self._line(f"the stack is in {status}: a deployment would mend that first")
             return True
-        if status == "ROLLBACK_COMPLETE":
-            self._line(
-                "an earlier attempt to create the stack failed: a deployment would delete what is left of it"
-            )
-            return True
-        if status in (None, "REVIEW_IN_PROGRESS") and (found := kept.find(self._target)):
+        if status in (None, UNMADE) and (found := kept.find(self._target)):
             for one in found:
                 self._line(
                     f"  <  {one['LogicalResourceId']}  {one['ResourceType']}  is there, and would be taken in"
@@ -125,7 +123,7 @@ class Deployment:
     def resources(self) -> dict[str, str]:
         try:
             self._stack.settle()
-            if self._stack.status() in (None, "REVIEW_IN_PROGRESS"):
+            if self._stack.status() in (None, UNMADE):
                 self._take_in_what_was_kept()
             change_set = self._propose()
             if change_set is None:
@@ -147,16 +145,8 @@ class Deployment:
         if config.write():
             self.changed = True
             self._line(f"stage {config.stage} of .chalice/config.json")
-        prefixes = Prefixes(
-            uploads=settings.upload_prefix,
-            incoming=settings.incoming_prefix,
-            processed=settings.processed_prefix,
-            rejected=settings.rejected_prefix,
-            failed=settings.failed_prefix,
-        )
-        policies.write(
-            config.path.parent, config.stage, Resources.from_outputs(config.stage, outputs, prefixes)
-        )
+        resources = Resources.from_outputs(config.stage, outputs, Prefixes.of(settings))
+        policies.write(config.path.parent, config.stage, resources)
 
     def functions(self) -> None:
         deployed.complete(self._target.project, self._target.stage, self._target.client)
@@ -169,7 +159,7 @@ class Deployment:
         gateway_stage = self._plan.config.api_gateway_stage
         done = [
             finish.keep_logs(client, stage, chosen.log_retention_days),
-            finish.report_failures_of_batches(client, stage),
+            finish.report_failures_of_batches(client, stage, pause=self._target.pause),
             finish.keep_failed_events(client, stage, failed_events, pause=self._target.pause),
             finish.limit_requests(client, self._noted("rest_api_id"), gateway_stage, chosen.throttle),
         ]

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-import boto3
 from botocore.config import Config
 
 from ops.deploy.refusal import Refused
+from ops.deployment import clients, shell_session
 from ops.policies import APP
 from ops.template import Template, of
 
@@ -75,20 +75,15 @@ def find(stage: str, project: Path) -> Target:
         Refused: it cannot be told where to.
         botocore.exceptions.BotoCoreError, ClientError: no credentials, or nothing answers.
     """
-    check_name(stage, of(project))
-    # By itself boto3 reads only AWS_DEFAULT_REGION.
-    session = boto3.Session(region_name=os.environ.get("AWS_REGION") or None)
+    try:
+        check_name(stage, of(project))
+    except FileNotFoundError as error:
+        raise Refused(f"{error.filename} is not there: deploy a checkout of Waybill") from None
+    session = shell_session()
     if not session.region_name:
         raise Refused("no AWS region: set AWS_REGION, such as eu-central-1")
     config = Config(connect_timeout=10, read_timeout=60, retries={"mode": "standard", "max_attempts": 5})
-    made: dict[str, Any] = {}
-
-    def client(service: str) -> Any:
-        if service not in made:
-            connect: Any = session.client
-            made[service] = connect(service, config=config)
-        return made[service]
-
+    client = clients(session, config)
     identity = client("sts").get_caller_identity()
     return Target(
         stage=stage,

@@ -14,6 +14,7 @@ from ops.children import Child
 from ops.deploy.config import SECRET, StageConfig
 from ops.deploy.refusal import Failed
 from ops.deploy.target import Target
+from ops.policies import Prefixes, Resources
 from ops.state import CHECKOUT
 
 STAND_IN = "-" * MIN_SECRET_BYTES
@@ -25,7 +26,7 @@ def secrets_of(config: StageConfig) -> dict[str, str]:
     return {} if config.variables().get("JWT_JWKS_URL") else {SECRET: STAND_IN}
 
 
-def copy(target: Target, work: Path, outputs: Mapping[str, str]) -> StageConfig:
+def copy(target: Target, work: Path, outputs: Mapping[str, str], prefixes: Prefixes) -> StageConfig:
     """Lay the app out at `work`, with the settings and policies that follow from the stack's `outputs`.
 
     What Chalice has packed there before stays: it is taken again where requirements have not changed.
@@ -37,7 +38,8 @@ def copy(target: Target, work: Path, outputs: Mapping[str, str]) -> StageConfig:
     config = StageConfig(work, target.stage)
     config.take_outputs(outputs)
     config.write()
-    policies.write(work / ".chalice", target.stage, policies.Resources.from_outputs(target.stage, outputs))
+    resources = Resources.from_outputs(target.stage, outputs, prefixes)
+    policies.write(work / ".chalice", target.stage, resources)
     return config
 
 

@@ -12,7 +12,7 @@ from ops.deploy.config import StageConfig
 from ops.deploy.options import Options
 from ops.deploy.refusal import Refused
 from ops.deploy.target import Target
-from ops.policies import APP
+from ops.policies import APP, Prefixes
 from ops.terraform import chalice, functions, outputs
 
 
@@ -33,6 +33,8 @@ def prepare(target: Target, directory: Path) -> tuple[str, ...]:
     secrets = chalice.secrets_of(config)
     settings = checks.settings(target, config, "".join(secrets.values()) or None)
     parameters = chosen.parameters(target.template, config, options, settings, embedded=target.embedded)
+    prefix = f"{APP}-{target.stage}"
+    parameters["ApiName"] = prefix
     try:
         body = templates.body(target.template)
     except ValueError as error:
@@ -40,10 +42,8 @@ def prepare(target: Target, directory: Path) -> tuple[str, ...]:
     known = outputs.foretold(target, parameters)
 
     work = directory / "app"
-    chalice.copy(target, work, known)
-    made = functions.made_valid(
-        chalice.package(target, work, secrets), f"{APP}-{target.stage}", tuple(secrets)
-    )
+    chalice.copy(target, work, known, Prefixes.of(settings))
+    made = functions.made_valid(chalice.package(target, work, secrets), prefix, tuple(secrets))
     functions.hand_failed_events_over(made["resource"], _arn_of_queue(target, known["FailedEventsQueueUrl"]))
     if options.throttle:
         functions.limit_requests(made["resource"], *options.throttle)
@@ -54,6 +54,7 @@ def prepare(target: Target, directory: Path) -> tuple[str, ...]:
         "tags": dict(options.tags),
         "log_retention_days": options.log_retention_days,
         "parameters": parameters,
+        "fixed_parameters": sorted({*chosen.DERIVED, *chosen.AT_LEAST, "Transcriber"}),
         "outputs": known,
     }
     for source in sorted((target.project / "infra" / "terraform").glob("*.tf")):

@@ -62,6 +62,8 @@ def terraform(stack: LocalStack, tmp_path_factory: pytest.TempPathFactory) -> Te
     """Initialised, with its state in S3."""
     kept = ("PATH", "HOME", "TF_CLI_CONFIG_FILE", "TF_PLUGIN_CACHE_DIR", "SSL_CERT_FILE", "SSL_CERT_DIR")
     env = {name: os.environ[name] for name in kept if name in os.environ}
+    if not Path(env.get("TF_CLI_CONFIG_FILE", "")).is_file():
+        env.pop("TF_CLI_CONFIG_FILE", None)  # Terraform would say so before everything else that it says
     env |= {
         "AWS_ENDPOINT_URL": stack.endpoint_url,
         "AWS_REGION": REGION,
@@ -86,7 +88,10 @@ def terraform(stack: LocalStack, tmp_path_factory: pytest.TempPathFactory) -> Te
     (directory / "local_override.tf").write_text(OVERRIDE)
     stack.client("s3").create_bucket(Bucket=STATE_BUCKET)
     found = Terraform(directory, env)
-    code, output = found.attempt("init", "-backend-config=backend.hcl", "-backend-config=use_path_style=true")
+    options = ["-backend-config=backend.hcl", "-backend-config=use_path_style=true"]
+    if plugins := os.environ.get("WAYBILL_TERRAFORM_PLUGINS"):
+        options.append(f"-plugin-dir={plugins}")
+    code, output = found.attempt("init", *options)
     if code and any(reason in output for reason in NO_PROVIDER):
         error = " ".join(output.partition("Error: ")[2].split())
         pytest.skip(f"terraform has no AWS provider here, or is too old: {error[:200]}")
@@ -162,6 +167,18 @@ def test_credentials_of_another_account_are_refused(terraform: Terraform) -> Non
         override.unlink()
 
     assert "AWS account ID not allowed: 123456789012" in refused
+
+
+def test_a_variable_cannot_do_what_the_settings_must_not(terraform: Terraform) -> None:
+    variables = terraform.directory / "other.auto.tfvars"
+    variables.write_text('parameters = { RequireTls = "false" }\n')
+    try:
+        refused = terraform.run("plan", "-refresh=false", "-lock=false", expect=1)
+    finally:
+        variables.unlink()
+
+    assert "RequireTls" in refused
+    assert "follow from what was packaged" in " ".join(refused.replace("│", " ").split())
 
 
 def function_names(stack: LocalStack) -> list[str]:

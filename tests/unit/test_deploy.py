@@ -3,6 +3,7 @@
 The whole of it is in tests/stack/test_deploy.py.
 """
 
+import argparse
 import json
 import shutil
 from collections.abc import Callable
@@ -12,8 +13,8 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from ops import template
-from ops.cloudformation import ChangeSet, Stack, StackFailed
+from ops import deployed, destroy, template
+from ops.cloudformation import HOPELESS, ChangeSet, Stack, StackFailed
 from ops.deploy import chalice, changes, checks, kept, options, rights, secret, steps
 from ops.deploy.config import StageConfig, dumps
 from ops.deploy.options import Options
@@ -65,7 +66,7 @@ def right_interpreter(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(checks.interpreter, "__defaults__", ((3, 12),))
 
 
-def set_variables(project: Path, stage: str = "dev", function: str | None = None, **variables: str) -> None:
+def set_variables(project: Path, stage: str = "dev", function: str | None = None, **variables: Any) -> None:
     path = project / ".chalice" / "config.json"
     config = json.loads(path.read_text())
     section = config["stages"][stage]
@@ -93,17 +94,29 @@ def choose(project: Path, **chosen: Any) -> None:
         ({"JWT_SECRET": SECRET, "EXPIRES_IN": "soon"}, "EXPIRES_IN is 'soon'"),
         ({"JWT_SECRET": SECRET, "WEBHOOK_ALLOW_INSECURE": "true"}, "WEBHOOK_ALLOW_INSECURE is true"),
         ({"JWT_SECRET": SECRET, "LEASE_SECONDS": "60"}, "LEASE_SECONDS is 60, and consume may take 60 s"),
+        ({"JWT_SECRET": SECRET, "MAX_ROWS": 7}, 'MAX_ROWS .* is 7, .*: write "7"'),
         ({"JWT_SECRET": SECRET, "AWS_ENDPOINT_URL": "http://127.0.0.1:1"}, "AWS_ENDPOINT_URL"),
         ({"JWT_SECRET": SECRET, "TOPIC_ARN": f"arn:aws:sns:us-east-1:{ACCOUNT}:t"}, "lives in us-east-1"),
         ({"JWT_SECRET": SECRET, "TOPIC_ARN": f"arn:aws:sns:{REGION}:000000000000:t"}, "account 000000000000"),
     ],
 )
 def test_settings_that_are_unsafe_or_meant_for_elsewhere_are_refused_by_name(
-    project: Path, target: Target, variables: dict[str, str], why: str
+    project: Path, target: Target, variables: dict[str, Any], why: str
 ) -> None:
     set_variables(project, **variables)
 
     with pytest.raises(Refused, match=why):
+        steps.plan(target)
+
+
+def test_a_timeout_that_lambda_does_not_give_is_refused(project: Path, target: Target) -> None:
+    set_variables(project, JWT_SECRET=SECRET, LEASE_SECONDS="2000")
+    path = project / ".chalice" / "config.json"
+    config = json.loads(path.read_text())
+    config["lambda_functions"]["consume"]["lambda_timeout"] = 901
+    path.write_text(json.dumps(config))
+
+    with pytest.raises(Refused, match=r"consume .* is 901: Lambda gives 900"):
         steps.plan(target)
 
 
@@ -136,6 +149,9 @@ def test_a_function_s_own_settings_are_looked_at_too(project: Path, target: Targ
             },
             "WorkerDisk is 30 GiB",
         ),
+        ({"Parameters": {"Worker": "fargate", "WorkerDisk": "big"}}, "WorkerDisk .* takes 21 to 200"),
+        ({"Parameters": {"Monitoring": "yes"}}, "Monitoring .* is 'yes', and takes true or false"),
+        ({"Parameters": {"AlarmEmail": "me"}}, "AlarmEmail .* takes an e-mail address"),
         ({"Params": {}}, "has Params"),
         ({"LogRetentionInDays": 31}, "LogRetentionInDays"),
         ({"Throttle": {"Rate": 1}}, "Throttle"),
@@ -202,6 +218,13 @@ def test_parameters_follow_from_settings_and_choices(project: Path, target: Targ
     assert expected.items() <= steps.plan(target).parameters.items()
 
 
+def test_true_is_written_as_cloudformation_writes_it(project: Path, target: Target) -> None:
+    set_variables(project, JWT_SECRET=SECRET)
+    choose(project, Parameters={"Monitoring": False})
+
+    assert steps.plan(target).parameters["Monitoring"] == "false"
+
+
 def test_a_choice_may_be_more_than_the_settings_ask_for(project: Path, target: Target) -> None:
     set_variables(project, JWT_SECRET=SECRET)
     choose(project, Parameters={"MaxSignatureAge": 1800, "FunctionTimeout": 120})
@@ -209,6 +232,19 @@ def test_a_choice_may_be_more_than_the_settings_ask_for(project: Path, target: T
     made = steps.plan(target).parameters
 
     assert (made["MaxSignatureAge"], made["FunctionTimeout"]) == ("1800", "120")
+
+
+def test_prefixes_that_the_template_does_not_know_are_refused_where_it_has_to(
+    project: Path, target: Target
+) -> None:
+    """Nobody would scan what comes in elsewhere, and no policy would keep it apart."""
+    set_variables(project, JWT_SECRET=SECRET, UPLOAD_PREFIX="inbox/")
+    choose(project, Parameters={"Transcriber": "none"})
+    steps.plan(target)
+    set_variables(project, MALWARE_SCAN="guardduty")
+
+    with pytest.raises(Refused, match="MALWARE_SCAN that was chosen, every …_PREFIX has its default"):
+        steps.plan(target)
 
 
 def test_without_a_file_everything_has_its_default(project: Path) -> None:
@@ -222,6 +258,19 @@ def test_without_a_file_everything_has_its_default(project: Path) -> None:
 def test_the_configuration_is_written_as_it_is_kept() -> None:
     text = (CHECKOUT / ".chalice" / "config.json").read_text()
     assert dumps(json.loads(text)) == text
+
+
+def test_a_configuration_that_cannot_be_read_is_refused_by_name(project: Path) -> None:
+    path = project / ".chalice" / "config.json"
+    path.write_text('{"stages": {')
+    with pytest.raises(Refused, match=r"config\.json is not JSON: .*line 1"):
+        StageConfig(project, "dev")
+    path.write_text('{"stages": {}}')
+    with pytest.raises(Refused, match=r"config\.json has no lambda_functions"):
+        StageConfig(project, "dev")
+    path.unlink()
+    with pytest.raises(Refused, match=r"config\.json is not there"):
+        StageConfig(project, "dev")
 
 
 def test_only_what_is_the_deployment_s_own_is_written(project: Path) -> None:
@@ -387,11 +436,19 @@ class CloudFormation:
             raise ClientError({"Error": {"Code": "ValidationError", "Message": message}}, "DescribeStacks")
         return {"Stacks": [{"StackStatus": status}]}
 
-    def describe_stack_events(self, **_: Any) -> Any:
-        failed = {"LogicalResourceId": "Bucket", "ResourceStatus": "CREATE_FAILED", "EventId": "1"}
-        return {"StackEvents": [failed | {"ResourceStatusReason": "it is taken"}]}
+    def paginate(self, **_: Any) -> Any:
+        """Of events, the latest first: what is taken back fills the first page."""
+        failed = {"ResourceStatus": "CREATE_FAILED", "ResourceStatusReason": "it is taken"}
+        deleted = {"LogicalResourceId": "Topic", "ResourceStatus": "DELETE_COMPLETE"}
+        before = {"LogicalResourceId": "Queue", "ResourceStatus": "CREATE_FAILED"}
+        if "execute_change_set" in self.calls:
+            yield {"StackEvents": [deleted | {"EventId": "3"}]}
+            yield {"StackEvents": [failed | {"EventId": "2", "LogicalResourceId": "Bucket"}]}
+        yield {"StackEvents": [before | {"EventId": "1", "ResourceStatusReason": "last week"}]}
 
-    def get_paginator(self, _name: str) -> Any:
+    def get_paginator(self, name: str) -> Any:
+        if name == "describe_stack_events":
+            return self
         status = "FAILED" if self._reason else "CREATE_COMPLETE"
         described = {"Status": status, "StatusReason": self._reason, "Changes": []}
 
@@ -413,7 +470,7 @@ def stack(cloudformation: CloudFormation) -> Stack:
     return Stack(cloudformation, "waybill-dev", pause=0)
 
 
-@pytest.mark.parametrize("status", ["ROLLBACK_COMPLETE", "CREATE_FAILED", "ROLLBACK_FAILED", "DELETE_FAILED"])
+@pytest.mark.parametrize("status", HOPELESS)
 def test_what_takes_no_update_is_deleted_first(status: str) -> None:
     cloudformation = CloudFormation(status, status, "DELETE_IN_PROGRESS", None)
 
@@ -480,24 +537,24 @@ def test_a_change_set_that_is_refused_says_why_and_leaves_no_stack_behind() -> N
 
 def test_a_failure_is_told_by_what_failed_first() -> None:
     cloudformation = CloudFormation("CREATE_IN_PROGRESS", "ROLLBACK_IN_PROGRESS", None)
-    made = stack(cloudformation)
-    events = cloudformation.describe_stack_events
-    looks = iter([{"StackEvents": []}, events()])
-    cloudformation.describe_stack_events = lambda **_: next(looks)  # type: ignore[method-assign]
 
     with pytest.raises(StackFailed, match="Bucket: it is taken"):
-        made.carry_out(ChangeSet("change-set", creates=True))
+        stack(cloudformation).carry_out(ChangeSet("change-set", creates=True))
 
 
 # --- Rights, and what Chalice says --------------------------------------------------------------------------
+
+
+NAMELESS = ("WithoutResources", "KeepTheApi", "WriteListsInTheTemplate", "LetEcsWork")
 
 
 def test_the_rights_are_for_one_stage_and_no_other() -> None:
     document = rights.policy("aws", REGION, ACCOUNT, "dev")
     for statement in document["Statement"]:
         for resource in statement["Resource"]:
-            free = statement["Sid"] in ("WithoutResources", "KeepTheApi")
+            free = statement["Sid"] in NAMELESS
             assert free or "waybill-dev" in resource or "/waybill/dev/" in resource, resource
+    assert f"arn:aws:cloudformation:{REGION}:aws:transform/LanguageExtensions" in json.dumps(document)
     assert len(json.dumps(document, separators=(",", ":"))) <= 6144  # of a managed policy
     assert "iam:*" not in json.dumps(document)
 
@@ -515,3 +572,45 @@ def test_what_chalice_says_is_told_once_and_without_its_traceback(tmp_path: Path
     assert chalice._reason(log) == "E: y"
     log.write_text("ERROR - While deploying, received\nthe following error:\n\n No leave.\n")
     assert chalice._reason(log) == "While deploying, received the following error: No leave."
+
+
+# --- What was deployed before -------------------------------------------------------------------------------
+
+
+def test_only_a_second_mapping_of_the_stage_s_own_queue_is_deleted() -> None:
+    """Somebody else's queue may feed a function as well."""
+    arn = f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:waybill-dev-consume"
+    queues = ["orders", "waybill-dev-jobs", "waybill-dev-jobs"]
+    deleted: list[str] = []
+
+    class Lambda(NothingThere):
+        def list_event_source_mappings(self, **_: str) -> Any:
+            source = f"arn:aws:sqs:{REGION}:{ACCOUNT}:"
+            found = [{"UUID": str(at), "EventSourceArn": source + name} for at, name in enumerate(queues)]
+            return {"EventSourceMappings": found}
+
+        def delete_event_source_mapping(self, UUID: str) -> None:
+            deleted.append(UUID)
+
+        def get_policy(self, **_: str) -> Any:
+            raise self.exceptions.ResourceNotFoundException
+
+    functions = Lambda()
+    (note,) = deployed._triggers(lambda _: functions, "dev", "consume", arn)
+
+    assert (note["queue"], note["event_uuid"]) == ("waybill-dev-jobs", "1")
+    assert deleted == ["2"]
+
+
+def test_a_stage_of_another_account_is_not_destroyed(
+    project: Path, target: Target, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Not even by who says that nobody need be asked."""
+    set_variables(project, TOPIC_ARN=f"arn:aws:sns:{REGION}:000000000000:waybill-dev-events")
+    monkeypatch.setattr("ops.deploy.target.find", lambda *_: target)
+    parser = argparse.ArgumentParser()
+    destroy.add_arguments(parser)
+
+    assert destroy.run(parser.parse_args(["--yes", "--delete-data", "--project-dir", str(project)])) == 2
+
+    assert "lives in eu-central-1, account 000000000000" in capsys.readouterr().err

@@ -119,6 +119,31 @@ def test_every_function_has_its_own_policy(made: Any) -> None:
     }
 
 
+def test_policies_are_for_the_prefixes_of_the_settings(project: Path, tmp_path: Path) -> None:
+    chalice.copy(
+        target_of(project),
+        tmp_path,
+        foretold(target_of(project), {"Stage": STAGE}),
+        policies.Prefixes(uploads="inbox/"),
+    )
+
+    written = (tmp_path / ".chalice" / f"policy-{STAGE}-on_upload.json").read_text()
+    assert "/inbox/*" in written
+    assert "/uploads/*" not in written
+
+
+def test_what_follows_from_the_settings_cannot_be_set_beside_them(directory: Path, made: Any) -> None:
+    assert {"RequireTls", "MalwareScan", "MaxSignatureAge"} <= set(made["locals"]["fixed_parameters"])
+    assert "local.fixed_parameters" in (directory / "variables.tf").read_text()
+    template = json.loads((directory / "template.json").read_text())
+    assert set(made["locals"]["fixed_parameters"]) <= template["Parameters"].keys()
+
+
+def test_the_alarms_know_the_api_by_its_name(made: Any) -> None:
+    (api,) = made["resource"]["aws_api_gateway_rest_api"].values()
+    assert made["locals"]["parameters"]["ApiName"] == api["name"]
+
+
 def test_functions_know_their_stack_and_no_secret_is_in_a_file(directory: Path, made: Any) -> None:
     for name, function in each(made, "aws_lambda_function"):
         variables = function["environment"]["variables"]

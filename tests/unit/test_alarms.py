@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from benchmarks import designs
 from chalicelib import metrics
 from chalicelib.settings import RETRY_SECONDS, Settings
 from chalicelib.webhooks.schedule import JITTER
@@ -157,6 +158,10 @@ def test_the_price_that_the_template_names_is_about_right() -> None:
 
     assert found
     assert round(len(ALARMS) * 0.10 + 3) == int(found[1])
+
+
+def test_the_cost_page_reckons_with_as_many_alarms() -> None:
+    assert len(ALARMS) == designs.ALARMS
 
 
 def template_path() -> Path:

@@ -190,7 +190,8 @@ def plain() -> Iterator[Design]:
             Use("ebs.gb_month", 20),
             Use("s3.write", MONTH * 3600 / 5),
         ),
-        assumes="records on its disk, the bucket is listed every 5 s; no second machine, no load balancer, no backup",
+        assumes="records on its disk, the bucket is listed every 5 s; "
+        "no second machine, no load balancer, no backup",
     )
     yield Design(
         "Step Functions Standard for each file",

@@ -41,13 +41,14 @@ class Setting:
     pollers: float = 5
     """Batches at once with which the mapping begins."""
     pollers_per_minute: float = 300
-    max_concurrency: float = 1000
-    """Batches at once at most."""
+    max_concurrency: float = 50
+    """Batches at once at most: CONSUME_CONCURRENCY."""
 
     write_units: float = 4000
     """Of the jobs table. Two of a file's three are the consumer's."""
-    copies: float = 3500
-    """S3 writes under one prefix."""
+    s3_writes: float = 3500
+    """PUT, COPY and DELETE under one prefix. Under uploads/ the clients' own PUTs come first, and what they
+    leave is for the deletions; the copies go to a prefix of their own."""
 
     step: float = 1.0
     """Seconds."""
@@ -73,7 +74,7 @@ class Burst:
         return [sum(at_once) for at_once in zip(*self.waiting.values(), strict=True)]
 
     def latency(self, share: float) -> float:
-        """Seconds from the arrival of the file that comes at this share of all, until it was announced."""
+        """Seconds from the arrival of the file that comes at this share of all, until all is done for it."""
         number = share * self.setting.files
         return (_reached(self.done, number) - _reached(self.arrived, number)) * self.setting.step
 
@@ -89,7 +90,7 @@ def simulate(setting: Setting) -> Burst:
     capacity = {
         "concurrency": setting.concurrency * setting.step,
         "writes": setting.write_units * setting.step,
-        "copies": setting.copies * setting.step,
+        "copies": setting.s3_writes * setting.step,
     }
     came = 0.0
     pollers = setting.pollers
@@ -102,6 +103,7 @@ def simulate(setting: Setting) -> Burst:
             arriving = min(arriving, setting.files * setting.step / setting.arrival_seconds)
         came += arriving
         waits["intake"] += arriving
+        capacity["deletions"] = max(0.0, setting.s3_writes * setting.step - arriving)
         through = dict(waits)
         at_most = min(pollers, setting.max_concurrency) * setting.batch_size / setting.batch_seconds
         through["consume"] = min(waits["consume"], at_most * setting.step)
@@ -128,7 +130,12 @@ def _needs(setting: Setting) -> dict[str, dict[str, float]]:
     """Stage to what a file takes of each resource there."""
     return {
         "intake": {"concurrency": setting.intake_seconds, "writes": 1},
-        "consume": {"concurrency": setting.batch_seconds / setting.batch_size, "writes": 2, "copies": 1},
+        "consume": {
+            "concurrency": setting.batch_seconds / setting.batch_size,
+            "writes": 2,
+            "copies": 1,
+            "deletions": 1,
+        },
         "notify": {"concurrency": setting.notify_seconds},
     }
 
@@ -144,11 +151,13 @@ def _reached(totals: list[float], number: float) -> float:
 
 
 USUAL = Setting()
+RAISED = replace(USUAL, max_concurrency=500, write_units=20_000)
 SCENARIOS: Mapping[str, Setting] = {
-    "a new account: 10 functions at once": replace(USUAL, concurrency=10),
+    "a new account: 10 functions at once": replace(USUAL, concurrency=10, max_concurrency=4),
     "all files are one owner's": replace(USUAL, write_units=1000),
-    "many owners, a table never warmed": USUAL,
-    "the same, the table warmed to 20,000 writes": replace(USUAL, write_units=20_000),
+    "many owners, all as it is deployed": USUAL,
+    "the table warmed to 20,000 writes, 500 batches at once": RAISED,
+    "and S3 has split uploads/ and processed/ in four": replace(RAISED, s3_writes=4 * 3500),
 }
 
 

@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter
 
 # Okabe and Ito's palette: told apart whatever colours one sees.
-COLOURS = ("#D55E00", "#CC79A7", "#0072B2", "#009E73")
+COLOURS = ("#D55E00", "#CC79A7", "#0072B2", "#E69F00", "#009E73")
 INK, PALE = "#333333", "#DDDDDD"
 
 MINUTES = (0.1, 1, 5, 15, 60, 120)
@@ -22,7 +22,7 @@ SECONDS = (1, 10, 60, 600, 3600, 7200)
 
 def draw(bursts: Mapping[str, Burst], path: Path) -> None:
     pyplot.rcParams.update({"font.size": 10, "text.color": INK, "axes.labelcolor": INK})
-    figure, (left, right) = pyplot.subplots(1, 2, figsize=(11, 4.6), dpi=130)
+    figure, (left, right) = pyplot.subplots(1, 2, figsize=(11, 4.8), dpi=130)
     for (name, burst), colour in zip(bursts.items(), COLOURS, strict=True):
         step = burst.setting.step
         minutes = [(n + 1) * step / 60 for n in range(len(burst.backlog))]
@@ -32,12 +32,12 @@ def draw(bursts: Mapping[str, Burst], path: Path) -> None:
         right.plot([100 * share for share in shares], latencies, color=colour, lw=2, label=name)
     _frame(left, "Files waiting, in thousands", "minutes since the first file")
     left.set_xscale("log")
-    left.set_xlim(MINUTES[0], 150)
+    left.set_xlim(MINUTES[0], 200)
     left.set_xticks(MINUTES, [f"{tick:g}" for tick in MINUTES])
     left.set_ylim(0, 1050)
     left.axvspan(MINUTES[0], 5, color="#F4F4F4", zorder=0)
     left.text(0.12, 1010, "files arrive", color="#777777", va="top")
-    _frame(right, "Time from upload to announcement", "per cent of all files, the quickest first")
+    _frame(right, "Time from upload to end", "per cent of all files, the quickest first")
     right.set_yscale("log")
     right.set_xlim(0, 100)
     right.set_ylim(1, 12000)
@@ -49,7 +49,7 @@ def draw(bursts: Mapping[str, Burst], path: Path) -> None:
     figure.suptitle(
         "A million light files in five minutes, simulated", x=0.06, ha="left", fontsize=13, fontweight="bold"
     )
-    figure.tight_layout(rect=(0.02, 0.12, 1, 0.98), w_pad=3)
+    figure.tight_layout(rect=(0.02, 0.16, 1, 0.98), w_pad=3)
     figure.savefig(path, metadata={"Software": None})
     pyplot.close(figure)
 

@@ -48,6 +48,11 @@ def per_month(design: Design) -> float:
     return sum(map(dollars, design.per_month))
 
 
+def in_use(design: Design) -> float:
+    """A month more where files come, however many."""
+    return sum(map(dollars, design.in_use))
+
+
 def table(heads: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
     lines = [list(heads), *(list(row) for row in rows)]
     lines.insert(1, ["---:" if n else "---" for n in range(len(lines[0]))])
@@ -79,7 +84,7 @@ def cost_table() -> str:
                 f"{design.name} ({design.assumes})",
                 f"${per_million(design):,.2f}",
                 f"${per_month(design):,.2f}",
-                f"${per_million(design) + per_month(design):,.2f}",
+                f"${per_million(design) + per_month(design) + in_use(design):,.2f}",
             )
             for design in designs()
         ),

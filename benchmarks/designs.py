@@ -9,6 +9,7 @@ the file a record, a move to its final prefix, and an announcement. The client's
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,10 @@ HERE = Path(__file__).parent
 COUNTED: Mapping[str, Any] = json.loads((HERE / "calls.json").read_text(encoding="utf-8"))
 MONTH = 730
 """Hours."""
+ALARMS = 41
+"""Of infra/template.yaml, with `Monitoring` as it is by default."""
+METRICS = 25
+"""Custom ones, of a stage that is used as most are: docs/operations.md."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +50,8 @@ class Design:
     name: str
     per_file: tuple[Use, ...]
     per_month: tuple[Use, ...] = ()
+    in_use: tuple[Use, ...] = ()
+    """A month more, as soon as files come at all."""
     assumes: str = ""
 
 
@@ -108,7 +115,7 @@ def waybill(work: str, name: str, batch: int) -> Design:
         Use("logs.gb", TIMES.log_gb),
     )
     assumes = f"{batch} files to an invocation of the consumer" if batch > 1 else "one file at a time"
-    return Design(name, per_file, idle(), assumes)
+    return Design(name, per_file, idle(), seen(), assumes)
 
 
 def idle() -> tuple[Use, ...]:
@@ -119,7 +126,15 @@ def idle() -> tuple[Use, ...]:
         Use("lambda.request", sweeps),
         Use("lambda.gb_second", sweeps * memory_gb("sweep") * 0.2),
         Use("s3.write", sweeps * 2),
+        Use("cloudwatch.alarm_month", ALARMS),
+        Use("cloudwatch.dashboard_month", 1),
+        Use("cloudwatch.metric_month", 1),  # SweepFinds
     )
+
+
+def seen() -> tuple[Use, ...]:
+    """What a stage tells of itself: each metric under each set of dimensions, those of a usual month."""
+    return (Use("cloudwatch.metric_month", METRICS - 1),)
 
 
 def heavy(minutes: float = 5) -> Design:
@@ -146,7 +161,7 @@ def heavy(minutes: float = 5) -> Design:
         Use("logs.gb", 2 * TIMES.log_gb),
     )
     return Design(
-        "Waybill, a recording", per_file, idle(), f"{minutes:g} minutes of a container, 2 vCPU, 8 GB"
+        "Waybill, a recording", per_file, idle(), seen(), f"{minutes:g} minutes of a container, 2 vCPU, 8 GB"
     )
 
 
@@ -161,7 +176,7 @@ def plain() -> Iterator[Design]:
             *moved,
             *invoked(0.5, whole),
             Use("dynamodb.write", 2),
-            Use("dynamodb.read", 6250 / 100),
+            Use("dynamodb.read", ceil(100_000 * 500 / 4096) / 2 / 100),
             Use("logs.gb", TIMES.log_gb / 3),
         ),
         assumes="512 MB; once in 100 files somebody lists jobs, which scans 100,000 records of 500 bytes",
@@ -175,7 +190,8 @@ def plain() -> Iterator[Design]:
             Use("ebs.gb_month", 20),
             Use("s3.write", MONTH * 3600 / 5),
         ),
-        "records on its disk, the bucket is listed every 5 s; no second machine, no load balancer, no backup",
+        assumes="records on its disk, the bucket is listed every 5 s; "
+        "no second machine, no load balancer, no backup",
     )
     yield Design(
         "Step Functions Standard for each file",

@@ -31,7 +31,8 @@ def draw(found: dict[str, Any], path: Path = PICTURE) -> None:
         goal = Goal.parse(result["goal"]) if result["goal"] else None
         turned = goal is not None and goal.sign == "≥"
         bound = 1.0 if goal is None else float(1 / goal.bound if turned else goal.bound)
-        ratio, low, high = (1 / r if turned else r for r in (result["ratio"], *result["spread"]))
+        ratio, *spread = (1 / r if turned else r for r in (result["ratio"], *result["spread"]))
+        low, high = sorted(spread)
         colour = {True: MET, False: MISSED, None: REPORTED}[result["met"]]
         axes.barh(at, ratio - 1, left=1, height=0.62, color=colour)
         axes.plot([low, high], [at, at], color=INK, linewidth=1.1)
@@ -50,7 +51,7 @@ def draw(found: dict[str, Any], path: Path = PICTURE) -> None:
             axes.plot([bound, bound], [at - 0.42, at + 0.42], color=GOAL, linewidth=2)
     axes.set_xscale("log")
     lowest, highest = axes.get_xlim()
-    axes.set_xlim(lowest, max(highest, 1) * 2.2)
+    axes.set_xlim(lowest, max(highest, 1) * 2.6)
     axes.axvline(1, color=INK, linewidth=0.8)
     axes.set_yticks(range(len(compared)), [comparison.name for comparison in compared], fontsize=9, color=INK)
     axes.invert_yaxis()

@@ -1,5 +1,6 @@
 """A batch of the jobs queue: its records side by side, each worked on to its own end."""
 
+import logging
 import math
 import random
 import time
@@ -58,13 +59,14 @@ def _work_on(settings: Settings, begin_by: float, record: Mapping[str, Any]) -> 
     try:
         pipeline.run(settings, Message.parse(record["body"], settings.bucket), begin_by)
     except BadMessage as error:
-        log("message.bad", messageId=record["messageId"], reason=error.message)
+        log("message.bad", level=logging.ERROR, messageId=record["messageId"], reason=error.message)
         return AT_ONCE
     except RetryLater as error:
         return _spread(error.after)
     except Exception as error:
         log(
             "message.failed",
+            level=logging.ERROR,
             messageId=record["messageId"],
             error=cause(error),
             **metrics.unexpected(settings.stage),

@@ -1,5 +1,6 @@
 """What tells of objects → a job in the ledger and a message on the queue."""
 
+import logging
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
@@ -27,7 +28,7 @@ def on_objects_created(settings: Settings, event: Mapping[str, Any]) -> None:
             if upload is not None:
                 enter(settings, ledger, upload)
         except Exception as error:
-            log("intake.failed", error=cause(error))
+            log("intake.failed", level=logging.ERROR, error=cause(error))
             failures.append(error)
     if failures:
         raise Unavailable(f"{len(failures)} records could not be entered.") from failures[0]
@@ -92,7 +93,7 @@ def upload_of(settings: Settings, record: Mapping[str, Any]) -> Upload | None:
         sequencer = str(item.get("sequencer") or "").upper()
         bucket = record["s3"]["bucket"]["name"]
     except (AttributeError, KeyError, TypeError, ValueError) as error:
-        log("intake.not_a_record", error=cause(error))
+        log("intake.not_a_record", level=logging.ERROR, error=cause(error))
         return None
     place = keys.parse(settings, key) if bucket == settings.bucket else None
     if place is None:

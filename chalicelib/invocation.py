@@ -5,6 +5,7 @@ would cost a quarter of what signing an upload does: those are counted, and who 
 Gateway keep an access log.
 """
 
+import logging
 import time
 from collections.abc import Callable
 from typing import Any
@@ -37,6 +38,7 @@ def _request_told(request: Request, answer: Callable[[Any], Any]) -> Response:
         if response.status_code >= 400 or seconds >= SLOW:
             telemetry.log(
                 "request",
+                level=logging.WARNING if response.status_code >= 500 else logging.INFO,
                 method=request.method,
                 route=request.path,  # the pattern: a path itself may have a file's name in it
                 status=response.status_code,

@@ -13,6 +13,7 @@ What would take too long here is heavy work: the job goes over to the state mach
 the same stages (`workflow`).
 """
 
+import logging
 import math
 import time
 from collections.abc import Callable
@@ -142,7 +143,8 @@ def end(settings: Settings, ledger: Ledger, job: Job, begin_by: float) -> None:
     except Exception as error:
         reason = reason_of(error)
         failed = metrics.failed_attempt(settings.stage, error)
-        log("job.attempt_failed", attempt=job.attempts, error=cause(error), **failed)
+        level = level_of(error)
+        log("job.attempt_failed", level=level, attempt=job.attempts, error=cause(error), **failed)
         # Without the lease, the job may have ended all the same: the next look at its message will tell.
         held = ledger.release(job, reason)
         if not held or (may_pass(error) and job.attempts < settings.max_attempts):
@@ -169,7 +171,7 @@ def go_on(settings: Settings, ledger: Ledger, job: Job) -> None:
     """
     if executions.start(settings, job):
         return
-    log("job.execution_lost", run=job.run)
+    log("job.execution_lost", level=logging.ERROR, run=job.run)
     now = ledger.find(job.owner, job.job_id)
     if now is None or now.lease != job.lease or now.status.ended:
         return
@@ -405,6 +407,7 @@ def conclude(settings: Settings, ledger: Ledger, job: Job, ending: Ending) -> No
     )
     log(
         "job.ended",
+        level=logging.ERROR if ended.status is Status.FAILED else logging.INFO,
         run=ended.run,
         type=ended.detected_type,
         attempts=ended.attempts,
@@ -442,6 +445,11 @@ def reason_of(error: Exception) -> dict[str, str]:
     if isinstance(error, WaybillError):
         return {"code": error.code, "message": error.message}
     return {"code": "processing_failed", "message": "Something failed on our side while processing the file."}
+
+
+def level_of(error: Exception) -> int:
+    """Of the line that tells of it: what nobody has foreseen is what an operator looks for."""
+    return logging.WARNING if isinstance(error, WaybillError) else logging.ERROR
 
 
 def may_pass(error: Exception) -> bool:

@@ -14,6 +14,7 @@ too long is looked up in the ledger and pushed on:
     DELETED since                 ▶ deleted, and whatever else is left of the job
 """
 
+import logging
 import random
 import time
 from collections import Counter
@@ -34,6 +35,9 @@ MARGIN = 10.0  # seconds kept back for the page of objects at hand
 
 FINDS = ("entered", "queued_again", "opened_again", "closed", "deleted", "failed")
 """What would not have gone on by itself."""
+
+STATES = (*FINDS, "no_work", "recent", "replaced", "in_work", "waiting", "scanning", "out_of_time")
+"""All that a sweep counts, by the names of its line in the log."""
 
 
 def sweep(settings: Settings, seconds_left: Callable[[], float] = lambda: float("inf")) -> Counter[str]:
@@ -77,7 +81,9 @@ def _push_on(settings: Settings, ledger: Ledger, listed: Mapping[str, Any]) -> s
         with about(jobId=upload.job_id, owner=owner_hash(upload.owner)):
             return _push_on_upload(settings, ledger, listed, upload)
     except Exception as error:
-        log("sweep.failed", jobId=_job_id_of(settings, listed["Key"]), error=cause(error))
+        log(
+            "sweep.failed", level=logging.ERROR, jobId=_job_id_of(settings, listed["Key"]), error=cause(error)
+        )
         return "failed"
 
 

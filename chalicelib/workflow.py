@@ -233,7 +233,7 @@ def _at_work_on(event: Mapping[str, Any]) -> Iterator[Task]:
 
 def _tell(settings: Settings, stage: str, error: Exception) -> None:
     failed = metrics.failed_attempt(settings.stage, error)
-    log("job.step_failed", stage=stage, error=cause(error), **failed)
+    log("job.step_failed", level=pipeline.level_of(error), stage=stage, error=cause(error), **failed)
 
 
 def _aside(settings: Settings, ledger: Ledger, task: Task) -> dict[str, str]:

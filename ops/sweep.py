@@ -8,6 +8,7 @@ import time
 from typing import Any
 
 from chalicelib.jobs import timestamp
+from chalicelib.sweeper import STATES
 from ops import deployment as deployments
 from ops.deployment import CannotLook, Deployment
 
@@ -62,5 +63,5 @@ def found(log: str) -> str:
         counts = json.loads(done[-1][done[-1].index("{") :])
     except ValueError:
         return ""
-    told = [f"{count} {state}" for state, count in counts.items() if state not in ("level", "event")]
+    told = [f"{counts[state]} {state}" for state in STATES if state in counts]
     return ", ".join(told) or "nothing"

@@ -12,6 +12,7 @@ job's verdict in the ledger, and the exit status (sysexits.h, where there is a n
     143  stopped by SIGTERM; what this process has made is gone, and another one may begin at once
 """
 
+import logging
 import os
 import signal
 import sys
@@ -68,7 +69,7 @@ def _work(settings: Settings, event: Mapping[str, Any]) -> int:
         workflow.give_back(settings, event)
         return STOPPED
     except Exception as error:
-        log("worker.failed", error=cause(error))
+        log("worker.failed", level=logging.ERROR, error=cause(error))
         return TRY_AGAIN
     log("worker.done", next=answer["next"])
     return DONE

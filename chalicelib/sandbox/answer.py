@@ -1,6 +1,7 @@
 """What a child says of a file, checked before any of it is used."""
 
 import json
+import logging
 import re
 import stat
 from collections.abc import Mapping
@@ -38,7 +39,7 @@ def result_of(task: Task, answer: Mapping[str, Any]) -> Result:
         case "out_of_memory":
             raise DecodeFailed(LARGE, code="decode_out_of_memory")
         case "failed":
-            log("sandbox.exception", family=task.family, note=str(answer.get("note")))
+            log("sandbox.exception", level=logging.ERROR, family=task.family, note=str(answer.get("note")))
             raise RuntimeError("an unexpected exception in a processor")
     raise lie("no known outcome")
 

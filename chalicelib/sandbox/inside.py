@@ -125,7 +125,11 @@ def _work_on(
 
 
 def _failed(error: Exception) -> dict[str, Any]:
-    return {"outcome": "failed", "note": "".join(traceback.format_exception(error))[-_LONGEST_NOTE:]}
+    """Its kind and where it was raised; its words may quote the file, and the note goes to the log."""
+    where = "".join(traceback.format_tb(error.__traceback__))
+    number = error.errno if isinstance(error, OSError) else None
+    kind = type(error).__name__ + (f": {os.strerror(number)}" if number else "")
+    return {"outcome": "failed", "note": (where + kind)[-_LONGEST_NOTE:]}
 
 
 def _handed_over(result: Result, made: Path) -> dict[str, Any]:

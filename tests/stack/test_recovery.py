@@ -4,6 +4,7 @@ The sweeps of `tests/unit/test_crashes.py` show that a job then comes to its end
 Originals have a tag, as those that a scanner has looked at.
 """
 
+import uuid
 from typing import Any
 
 import pytest
@@ -109,11 +110,24 @@ def test_a_job_is_deleted_wherever_its_files_lie(stack: LocalStack, prefix: str)
 
 
 @pytest.mark.parametrize(
-    ("function", "key"), [("on_upload", "uploads/somebody/gone.txt"), ("on_incoming", "incoming/gone.json")]
+    ("function", "folder"), [("on_upload", "uploads/somebody/"), ("on_incoming", "incoming/")]
 )
-def test_the_event_of_a_file_that_is_gone_enters_nothing(stack: LocalStack, function: str, key: str) -> None:
-    bucket = stack.outputs["BucketName"]
+def test_the_event_of_a_file_that_is_gone_enters_nothing(
+    stack: LocalStack, function: str, folder: str
+) -> None:
+    bucket, key = stack.outputs["BucketName"], f"{folder}{uuid.uuid4()}.json"
     told = {"key": key, "size": 1, "eTag": "e"}
     record = {"eventTime": "2026-01-01T00:00:00Z", "s3": {"bucket": {"name": bucket}, "object": told}}
 
     invoke(stack, function, {"Records": [record]})
+
+    pages = (
+        stack.client("dynamodb")
+        .get_paginator("scan")
+        .paginate(
+            TableName=stack.outputs["JobsTable"],
+            FilterExpression="sourceKey = :key",
+            ExpressionAttributeValues={":key": {"S": key}},
+        )
+    )
+    assert [item for page in pages for item in page["Items"]] == []

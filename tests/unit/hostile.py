@@ -166,7 +166,8 @@ def reject(_: Source) -> None:
 
 
 def stumble(_: Source) -> None:
-    raise KeyError("nobody expected this")
+    quoted = "nobody expected this"
+    raise KeyError(quoted)
 
 
 def speak_no_json(_: Source, what: str) -> Result:

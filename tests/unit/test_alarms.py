@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from benchmarks import designs
 from chalicelib import metrics
 from chalicelib.settings import RETRY_SECONDS, Settings
 from chalicelib.webhooks.schedule import JITTER
@@ -159,6 +160,10 @@ def test_the_price_that_the_template_names_is_about_right() -> None:
     assert round(len(ALARMS) * 0.10 + 3) == int(found[1])
 
 
+def test_the_cost_page_reckons_with_as_many_alarms() -> None:
+    assert len(ALARMS) == designs.ALARMS
+
+
 def template_path() -> Path:
     return ROOT / "infra" / "template.yaml"
 
@@ -248,6 +253,25 @@ def test_a_section_says_what_it_means_and_what_to_type(alarm: str) -> None:
     assert "**Means**" in said
     assert "**Do**" in said
     assert ".venv/bin/python -m ops " in said or "aws " in said
+
+
+BLOCKS = re.findall(r"^```sh\n(.*?)^```", RUNBOOK, re.MULTILINE | re.DOTALL)
+
+
+@pytest.mark.parametrize("block", BLOCKS)
+def test_what_is_to_be_typed_needs_no_filling_in(block: str) -> None:
+    left_open = set(re.findall(r"(?<![\w$=])[A-Z_]{2,}(?=\s)", block)) - {"FAILED", "TIMED_OUT"}
+
+    assert left_open == set()
+    for variable in re.findall(r"\$([A-Z_]+)", block):
+        assert f"{variable}=$(" in block
+
+
+def test_the_logs_that_are_looked_at_are_there_however_heavy_work_is_done() -> None:
+    groups = {group for block in BLOCKS for group in re.findall(r"aws logs tail (\S+)", block)}
+
+    assert groups
+    assert groups <= {f"/aws/lambda/{name}" for name in FUNCTIONS}
 
 
 COMMANDS = sorted(

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from benchmarks.burst import STAGES, Setting, simulate
+from chalicelib.settings import Settings
 
 PLENTY = 1e9
 
@@ -20,7 +21,7 @@ CONSUMER_ALONE = Setting(
     pollers_per_minute=0,
     max_concurrency=PLENTY,
     write_units=PLENTY,
-    copies=PLENTY,
+    s3_writes=PLENTY,
 )
 """1,000 files lie there, and 5 batches of 10 a second are worked on. Each stage hands on at the next step."""
 
@@ -66,6 +67,18 @@ def test_the_ledger_bounds_what_goes_through() -> None:
     assert simulate(replace(CONSUMER_ALONE, write_units=30, pollers=PLENTY)).seconds == pytest.approx(
         1000 * 3 / 30, rel=0.05
     )
+
+
+def test_what_s3_takes_of_puts_is_gone_for_deletions() -> None:
+    """60 writes a second under the prefix of open work, 50 of which are PUTs while 1,000 files come."""
+    burst = simulate(replace(CONSUMER_ALONE, arrival_seconds=20, s3_writes=60, pollers=PLENTY))
+
+    assert burst.done[20] == pytest.approx(10 * 20, abs=50)
+    assert burst.seconds == pytest.approx(20 + 800 / 60, abs=HAND_OVER + 1)
+
+
+def test_a_stage_is_simulated_as_it_is_deployed(settings: Settings) -> None:
+    assert Setting().max_concurrency == settings.consume_concurrency
 
 
 def test_files_that_come_slower_than_they_are_worked_on_do_not_wait() -> None:

@@ -46,7 +46,9 @@ def test_the_page_shows_what_is_reckoned() -> None:
 
 
 def test_every_price_has_a_source_and_is_used() -> None:
-    used = {use.price for design in designs() for use in (*design.per_file, *design.per_month)}
+    used = {
+        use.price for design in designs() for use in (*design.per_file, *design.per_month, *design.in_use)
+    }
     assert used == set(cost.PRICES["prices"])
     assert all(
         price["source"].startswith("https://aws.amazon.com/") for price in cost.PRICES["prices"].values()

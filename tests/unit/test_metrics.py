@@ -2,7 +2,9 @@
 
 import ast
 import inspect
+import json
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from itertools import count
 from typing import Any
@@ -238,6 +240,33 @@ def test_a_try_that_fails_is_counted_and_what_nobody_has_foreseen_once_more(
     assert values(unforeseen, metrics.UNEXPECTED_ERRORS, Stage=stage, Function="waybill-test-consume") == [1]
 
 
+@pytest.mark.parametrize(
+    ("error", "level"),
+    [(Unavailable("Later."), "warning"), (ZeroDivisionError(), "error")],
+    ids=["ours", "not"],
+)
+def test_a_try_that_fails_is_told_at_the_level_that_it_deserves(
+    flow: Flow,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    error: Exception,
+    level: str,
+) -> None:
+    def process(_: Any) -> Any:
+        raise error
+
+    flow.settings = replace(flow.settings, max_attempts=1)
+    monkeypatch.setitem(REGISTRY, "text", process)
+    flow.upload(flow.new_key("a.txt"), b"text")
+    with suppress(BatchIncomplete):
+        flow.consume()
+    with suppress(BatchIncomplete):
+        flow.consume([{"messageId": "m", "receiptHandle": "r", "body": "no message"}])
+
+    told = {line["event"]: line["level"] for line in map(json.loads, capsys.readouterr().out.splitlines())}
+    assert (told["job.attempt_failed"], told["message.bad"]) == (level, "error")
+
+
 def test_the_sweep_tells_what_it_had_to_push_on_and_that_it_has_run(flow: Flow, told: Told) -> None:
     sweeper.sweep(flow.settings)
     quiet = told()
@@ -254,13 +283,12 @@ def test_the_sweep_tells_what_it_had_to_push_on_and_that_it_has_run(flow: Flow, 
     assert values(told(), metrics.SWEEP_FINDS, Stage=stage) == [3]
 
 
-def test_every_word_of_the_sweep_s_is_a_find_or_is_none() -> None:
-    """A new one has to be put on one side."""
+def test_every_word_of_the_sweep_s_is_one_that_is_known() -> None:
+    """A new one has to be put among the finds, or beside them."""
     said = {
         node.value.value
         for node in ast.walk(ast.parse(inspect.getsource(sweeper)))
         if isinstance(node, ast.Return) and isinstance(node.value, ast.Constant)
     }
 
-    none = {"no_work", "recent", "replaced", "in_work", "waiting", "scanning"}
-    assert said == none | set(sweeper.FINDS)
+    assert said | {"out_of_time"} == set(sweeper.STATES)

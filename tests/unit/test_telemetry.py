@@ -1,10 +1,12 @@
 """Logs: one JSON object a line, on standard output, whatever is in it."""
 
+import ast
 import json
 import logging
 import re
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, NoReturn
 
 import pytest
@@ -15,6 +17,8 @@ from chalicelib.errors import Rejected
 from chalicelib.settings import Settings
 from chalicelib.telemetry import cause, log, owner_hash
 from tests.unit.flow import upload_at
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -92,6 +96,26 @@ def test_lines_of_threads_do_not_mix(lines: Any) -> None:
         list(pool.map(lambda n: log("e", n=n, text="x" * 5_000), range(200)))
 
     assert sorted(line["n"] for line in lines()) == list(range(200))
+
+
+def test_whatever_fails_is_told_above_the_level_of_what_goes_well() -> None:
+    """An operator who looks for errors (docs/runbook.md) finds it, by `level` alone."""
+    told = {
+        (str(event.value), any(keyword.arg == "level" for keyword in call.keywords))
+        for path in [*(ROOT / "chalicelib").rglob("*.py"), *(ROOT / "worker").glob("*.py")]
+        for call in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(call, ast.Call) and getattr(call.func, "id", getattr(call.func, "attr", "")) == "log"
+        for event in call.args[:1]
+        if isinstance(event, ast.Constant) and isinstance(event.value, str)
+    }
+    failures = {
+        event
+        for event, _ in told
+        if re.search(r"failed$|exception$|bad$|unlogged$|execution_lost$|record$", event)
+    }
+
+    assert len(failures) > 10
+    assert failures & {event for event, levelled in told if not levelled} == set()
 
 
 def test_owners_can_be_told_apart_but_not_known() -> None:

@@ -21,7 +21,7 @@ class Chain:
     bucket: str
     """Where to put files."""
     seen: Path
-    """Gets a line for each file that has reached the chain's end: its key, and when, as `time.time` gives it."""
+    """Gets a line for each file that has come to the end: its key, and when, as `time.time` gives it."""
 
 
 @contextmanager

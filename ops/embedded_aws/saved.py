@@ -13,7 +13,7 @@ from ops.embedded_aws.requests import Requests
 from ops.embedded_aws.shapes import State
 
 CHECKPOINT_SECONDS = 2.0
-CHECKPOINT_SHARE = 0.05
+CHECKPOINT_SHARE = 0.03
 
 
 def move_to_port(port: int, state_dir: Path) -> None:

@@ -5,6 +5,7 @@ import json
 import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,19 +16,12 @@ NAME = "noop-chain"
 BATCH = 10  # as Waybill's consumer has it
 
 
+@dataclass(frozen=True, slots=True)
 class Chain:
-    """Where to put files, and which of them have reached the chain's end."""
-
-    def __init__(self, bucket: str, seen: Path) -> None:
-        self.bucket = bucket
-        self._seen = seen
-
-    def ended(self) -> dict[str, float]:
-        """Key → moment, as `time.time` gives it."""
-        if not self._seen.exists():
-            return {}
-        whole = self._seen.read_text().rpartition("\n")[0]
-        return {key: float(moment) for key, moment in (line.split(" ") for line in whole.splitlines())}
+    bucket: str
+    """Where to put files."""
+    seen: Path
+    """Gets a line for each file that has come to the end: its key, and when, as `time.time` gives it."""
 
 
 @contextmanager

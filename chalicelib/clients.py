@@ -37,9 +37,11 @@ def _session() -> "Session":
 
 
 def _config() -> "Config":
+    from botocore import __version__
     from botocore.config import Config
 
     return Config(
+        user_agent=f"Waybill Botocore/{__version__}",  # or the SDK puts a longer one together for every call
         connect_timeout=2,
         read_timeout=20,
         max_pool_connections=MAX_CONNECTIONS,

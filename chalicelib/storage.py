@@ -28,6 +28,8 @@ WHOLE_OUTPUT = 64 * MiB
 """Larger outputs are sent in parts, side by side."""
 OUTPUT_PART = 16 * MiB
 OUTPUT_PARTS_AT_ONCE = 4
+SMALL_OUTPUT = MiB
+"""Sent from memory."""
 
 METADATA_LIMIT = 2048
 """Bytes of an object's metadata, names and values (Amazon S3 User Guide, "Working with object metadata")."""
@@ -240,7 +242,8 @@ def put_output(settings: Settings, job: Job, output: Output) -> dict[str, Any]:
             clients.s3().put_object(
                 Bucket=settings.bucket,
                 Key=key,
-                Body=body,
+                # The SDK asks S3 for leave before it sends a file, but not before it sends bytes.
+                Body=body.read() if size <= SMALL_OUTPUT else body,
                 ContentLength=size,
                 ContentType=output.content_type,
             )

@@ -9,8 +9,8 @@ it is gone, whatever the reason.
 The few places where MiniStack differs from AWS in a way that matters here are bridged in this package and
 nowhere else, one function each, with the reason, in a module named after what is bridged.
 `tests/stack/test_embedded_aws.py` runs the same probe against MiniStack as it comes and against this package,
-and fails when a bridge can be deleted. Two modules are no bridges: `faults` has calls fail, for
-who asks for it, and `forked` saves time when functions start.
+and fails when a bridge can be deleted. Some modules are no bridges: `faults` has calls fail, for who asks for
+it, and `calls` notes them; `forked`, `nursery`, `once`, `output` and `server` save time.
 """
 
 import os

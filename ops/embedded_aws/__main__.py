@@ -6,6 +6,7 @@ import logging
 import os
 import shutil
 import signal
+import socket
 import sys
 from pathlib import Path
 from typing import NoReturn
@@ -36,14 +37,21 @@ from ops.embedded_aws.large_objects import (
     complete_large_uploads_beside_other_requests,
     read_large_objects_by_the_piece,
 )
+from ops.embedded_aws.once import read_notifications_once, read_policies_once
+from ops.embedded_aws.output import collect_output_at_once
 from ops.embedded_aws.requests import Requests
 from ops.embedded_aws.rest_api import (
     leave_out_access_logs_that_nobody_asked_for,
     serve_rest_api_definitions,
 )
 from ops.embedded_aws.saved import CHECKPOINT_SECONDS, checkpoint_state, move_to_port, save_state
+from ops.embedded_aws.server import Server
 
 CLOSE_SECONDS = 2.0
+
+SWITCH_SECONDS = 0.0005
+"""A tenth of what Python has by itself: requests are answered by one thread here, and it would wait that long
+for each of those in which functions are called, after every look at its sockets."""
 
 
 def main() -> None:
@@ -66,14 +74,12 @@ def main() -> None:
     if options.record_calls:
         record_calls(options.record_calls)
     held: int | None = options.listening
-    bind = f"{HOST}:{options.port}" if held is None else f"fd://{held}"
-    asyncio.run(serve(bind, options.faults, options.seed))
+    listening = socket.create_server((HOST, options.port)) if held is None else socket.socket(fileno=held)
+    asyncio.run(serve(listening, options.faults, options.seed))
 
 
-async def serve(bind: str, faults: float, seed: int) -> None:
+async def serve(listening: socket.socket, faults: float, seed: int) -> None:
     """Serve until asked to stop, save, and end the process."""
-    from hypercorn.asyncio import serve as hypercorn_serve
-    from hypercorn.config import Config
     from ministack.app import app
 
     stopping = asyncio.Event()
@@ -99,24 +105,24 @@ async def serve(bind: str, faults: float, seed: int) -> None:
     tell_functions_their_handler()
     read_large_objects_by_the_piece()
     complete_large_uploads_beside_other_requests()
+    collect_output_at_once()
     fork_functions()
+    read_policies_once()
+    read_notifications_once()
+    sys.setswitchinterval(SWITCH_SECONDS)
     requests = Requests(Faults(app, faults, seed) if faults else app)
     checkpoint = checkpoint_state(requests)
 
-    config = Config()
-    config.bind = [bind]
-    config.keep_alive_timeout = 75
-    config.graceful_timeout = CLOSE_SECONDS / 2
-    config.errorlog = logging.getLogger("hypercorn.error")
+    server = Server(requests)
     # One line for each of some sixty services, at every checkpoint.
     logging.getLogger("persistence").setLevel(logging.WARNING)
-    serving = asyncio.create_task(hypercorn_serve(requests, config, shutdown_trigger=stopping.wait))
+    serving = server.start(listening)
     stopped = asyncio.create_task(stopping.wait())
     pause = CHECKPOINT_SECONDS
     while not (serving.done() or stopped.done()):
         await asyncio.wait({serving, stopped}, timeout=pause, return_when=asyncio.FIRST_COMPLETED)
         pause = checkpoint()
-    # Python 3.12 and later wait here for every open connection, so there is an end to it.
+    server.stop()
     await asyncio.wait({serving}, timeout=CLOSE_SECONDS)
     if serving.done():
         serving.result()

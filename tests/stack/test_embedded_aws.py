@@ -20,6 +20,7 @@ import time
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -787,11 +788,75 @@ def test_iam_is_enforced(aws: Server) -> None:
         nobody.list_queues()
 
 
+def test_a_policy_that_has_been_changed_holds_at_once(aws: Server) -> None:
+    iam = aws.client("iam")
+    iam.create_user(UserName="changing")
+    key = iam.create_access_key(UserName="changing")["AccessKey"]
+    user = client("sqs", aws.url, session(key["AccessKeyId"], key["SecretAccessKey"]))
+
+    def may_list(effect: str) -> bool:
+        statement = {"Effect": effect, "Action": "sqs:ListQueues", "Resource": "*"}
+        policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+        iam.put_user_policy(UserName="changing", PolicyName="list", PolicyDocument=policy)
+        try:
+            user.list_queues()
+        except ClientError:
+            return False
+        return True
+
+    assert [may_list(effect) for effect in ("Allow", "Deny", "Allow")] == [True, False, True]
+
+
+def test_a_bucket_tells_whom_it_was_last_told_to_tell(aws: Server) -> None:
+    s3, sqs = aws.client("s3"), aws.client("sqs")
+    s3.create_bucket(Bucket="telling")
+    allowed = {"Effect": "Allow", "Principal": "*", "Action": "sqs:SendMessage", "Resource": "*"}
+    open_to_s3 = {"Policy": json.dumps({"Version": "2012-10-17", "Statement": [allowed]})}
+    urls = [
+        sqs.create_queue(QueueName=f"told-{number}", Attributes=open_to_s3)["QueueUrl"] for number in (1, 2)
+    ]
+
+    def told_of(key: str) -> set[int]:
+        s3.put_object(Bucket="telling", Key=key, Body=b"")
+        return {
+            number
+            for number, url in enumerate(urls, 1)
+            for message in sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages", [])
+            if f'"{key}"' in message["Body"]
+        }
+
+    for number, url in enumerate(urls, 1):
+        asked = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]
+        queue = {"QueueArn": asked["QueueArn"], "Events": ["s3:ObjectCreated:*"]}
+        s3.put_bucket_notification_configuration(
+            Bucket="telling", NotificationConfiguration={"QueueConfigurations": [queue]}
+        )
+        assert eventually(partial(told_of, f"key-{number}"), "the queue is told") == {number}
+
+
 def test_functions_see_nothing_of_the_shell(aws: Server) -> None:
     aws.create_function("see", "import os\ndef handler(event, context): return dict(os.environ)")
     seen = json.load(aws.client("lambda").invoke(FunctionName="see")["Payload"])
     assert seen["AWS_LAMBDA_FUNCTION_NAME"] == "see"
     assert "SHELL_SECRET" not in seen
+
+
+def test_what_a_function_prints_belongs_to_its_own_invocation(aws: Server) -> None:
+    """Also where it prints more than a pipe holds, or nothing."""
+    aws.create_function("prints", "def handler(lines, _):\n    for line in lines: print(line)")
+    calls = [["one"], [], [f"{number} {'-' * 200}" for number in range(1000)], ["last"]]
+
+    def tail(lines: list[str]) -> str:
+        answer = aws.client("lambda").invoke(
+            FunctionName="prints", LogType="Tail", Payload=json.dumps(lines).encode()
+        )
+        return base64.b64decode(answer.get("LogResult", "")).decode()
+
+    every = {line for lines in calls for line in lines}
+    for lines in calls:
+        printed = [line for line in tail(lines).splitlines() if line in every]
+        # Of a log, Lambda hands out the last 4 KB.
+        assert printed == lines[-len(printed) :] if printed else not lines
 
 
 ITSELF = """

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 from urllib.parse import quote_plus, urlsplit
 
+from urllib3 import HTTPHeaderDict
+
 from ops.stack import LocalStack
 
 T = TypeVar("T")
@@ -20,6 +22,7 @@ ENDED = ("COMPLETED", "REJECTED", "FAILED")
 class Answer:
     status: int
     headers: Mapping[str, str]
+    """Whatever the case of their names."""
     body: bytes
 
     @property
@@ -37,7 +40,7 @@ def http_call(
         target = parts.path + (f"?{parts.query}" if parts.query else "")
         connection.request(method, target or "/", body=body, headers=dict(headers or {}))
         response = connection.getresponse()
-        return Answer(response.status, dict(response.headers), response.read())
+        return Answer(response.status, HTTPHeaderDict(response.headers.items()), response.read())
     finally:
         connection.close()
 

@@ -8,6 +8,7 @@ import pytest
 from benchmarks import page, registry, results
 from benchmarks.bench import Bench, opened
 from benchmarks.comparison import Comparison, Goal, Result, Rounds, by_turns, summary
+from benchmarks.growing import Growing
 
 
 def row(goal: str | None = None, name: str = "walk") -> Comparison:
@@ -124,3 +125,17 @@ def test_what_is_measured_is_what_there_is_to_measure() -> None:
 
     assert measured == {comparison.name for comparison in registry.ALL}
     assert all(results.read()[c.name]["goal"] == c.goal for c in registry.ALL)
+
+
+def test_a_growing_file_gives_each_whole_line_once(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    growing = Growing(path)
+    assert growing.lines() == []
+
+    path.write_text("one\ntw")
+    assert growing.lines() == ["one"]
+    assert growing.lines() == []
+
+    with path.open("a") as file:
+        file.write("o\n\nthree\n")
+    assert growing.lines() == ["two", "", "three"]

@@ -97,7 +97,7 @@ def test_each_image_installs_what_it_needs() -> None:
     stack = dockerfile.requirements(ROOT / "docker" / "requirements.txt")
 
     assert worker >= functions | codecs
-    assert stack == worker | {"ministack", "rich"}
+    assert stack == worker | {"httptools", "ministack", "rich", "uvicorn"}
 
 
 # --- Compose ------------------------------------------------------------------------------------------------

@@ -22,7 +22,7 @@ def to_json(value: Any) -> str:
         text = _WHOLE.encode(value)  # in C, and so six times as fast
     except TypeError:
         text = _encoded(value)
-    return _LONE_SURROGATE.sub(lambda half: f"\\u{ord(half[0]):04x}", text)
+    return text if text.isascii() else _LONE_SURROGATE.sub(lambda half: f"\\u{ord(half[0]):04x}", text)
 
 
 def _encoded(value: Any) -> str:

@@ -145,7 +145,7 @@ def safe_filename(name: str | None) -> str:
     """
     if not name:
         return DEFAULT_FILENAME
-    last = re.split(r"[/\\]", name)[-1]
+    last = name.replace("\\", "/").rpartition("/")[2]
     normal = last if last.isascii() and last.isprintable() else _normal(last)
     return _shortened(_BEFORE_THE_NAME.sub("", normal).rstrip()) or DEFAULT_FILENAME
 

@@ -22,7 +22,7 @@ PATH_PARAMETERS: Mapping[str, Schema] = {
 """What is known of a parameter of any path; one that is not here is some text."""
 
 _ANY_TEXT: Schema = {"type": "string", "minLength": 1}
-_PARAMETER = re.compile(r"\{(\w+)\}")
+_PARAMETER = r"\{(\w+)\}"
 
 _ERRORS = {
     400: "The request is not as described: the message says what to change, `field` where.",
@@ -211,7 +211,7 @@ def _summary(view: Any) -> str:
 
 
 def _camel_path(path: str) -> str:
-    return _PARAMETER.sub(lambda found: f"{{{_camel(found[1])}}}", path)
+    return re.sub(_PARAMETER, lambda found: f"{{{_camel(found[1])}}}", path)
 
 
 def _camel(snake: str) -> str:

@@ -15,8 +15,8 @@ import re
 import string
 import time
 import unicodedata
-from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
 from chalicelib.errors import BadRequest
 from chalicelib.settings import Settings
@@ -45,8 +45,7 @@ _BEFORE_THE_NAME = re.compile(r"^[\s.]+")
 _CUT_OFF = r"[\s\u200d]+$"  # a joiner with nothing left to join
 
 
-@dataclass(frozen=True, slots=True)
-class OpenKey:
+class OpenKey(NamedTuple):
     """Where an object under an open prefix belongs; `job_id` is None when the key itself carries none."""
 
     owner: str

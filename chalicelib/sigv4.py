@@ -17,6 +17,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import lru_cache
+from typing import NamedTuple
 
 MAX_EXPIRES_IN = 604_800
 """Seven days, in seconds: S3's limit on `X-Amz-Expires`."""
@@ -88,8 +89,7 @@ class Credentials:
     session_token: str | None = field(default=None, repr=False)
 
 
-@dataclass(frozen=True, slots=True)
-class Location:
+class Location(NamedTuple):
     """Where a bucket answers, and the region its requests are signed for."""
 
     origin: str
@@ -207,7 +207,7 @@ def object_url(location: Location, key: str) -> str:
     return location.origin + location.base_path + _quote(_RESERVED_IN_PATH, key, "key")
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@dataclass(frozen=True, slots=True, repr=False, eq=False)
 class SigningDay:
     """All of a signature that stays the same from midnight to midnight UTC."""
 

@@ -10,19 +10,19 @@ queue ────────────────────▶ deliver   
 schedule ─────────────────▶ sweep         what still lies under uploads/ is work not done
 """
 
-from typing import TYPE_CHECKING, Any
+import gc
+from typing import Any
 
 from chalice.app import Chalice, CloudWatchEvent, Rate, Response, S3Event, SNSEvent, SQSEvent
 
-from chalicelib import answers, api, companion, invocation, keys, lazy, scans, schemas, settings
+from chalicelib import answers, api, companion, deadline, invocation, keys, lazy, scans, schemas, settings
 from chalicelib.api import Call
 from chalicelib.routes import Routes
 from chalicelib.webhooks import routes as webhooks
 
-if TYPE_CHECKING:
+with lazy.imports():
     from chalicelib import (
         consumer,
-        deadline,
         deletion,
         downloads,
         intake,
@@ -37,17 +37,11 @@ if TYPE_CHECKING:
         workflow,
     )
     from chalicelib.webhooks import deliveries, fan_out
-else:
-    consumer, deadline, deletion, downloads, intake, ledger, listings, openapi, page = lazy.modules(
-        "consumer", "deadline", "deletion", "downloads", "intake", "ledger", "listings", "openapi", "page"
-    )
-    retries, stats, sweeper, uploads, workflow, deliveries, fan_out = lazy.modules(
-        "retries", "stats", "sweeper", "uploads", "workflow", "webhooks.deliveries", "webhooks.fan_out"
-    )
 
 config = settings.get()
 
 app = Chalice(app_name="waybill")
+app.api.binary_types = []  # files go to S3; here it is all text
 app.register_middleware(invocation.told)
 app.register_middleware(api.one_error_shape, "http")
 route = Routes(app)
@@ -236,3 +230,6 @@ def deliver(event: SQSEvent) -> None:
 def sweep(event: CloudWatchEvent) -> None:
     """Whatever got stuck is pushed on."""
     sweeper.sweep(config, deadline.seconds_left(event))
+
+
+gc.freeze()  # what is loaded stays: it need not be looked through for garbage time and again

@@ -4,8 +4,8 @@ import json
 import logging
 import traceback
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 from chalice.app import Chalice, CORSConfig, Request, Response
 
@@ -16,7 +16,19 @@ from chalicelib.jsontext import to_json
 from chalicelib.settings import Settings
 from chalicelib.telemetry import cause, log, note, owner_hash
 
-CORS = CORSConfig(
+
+class _Unchanging(CORSConfig):
+    """What it says is put together once, and not for each request."""
+
+    def __init__(self, **said: Any) -> None:
+        super().__init__(**said)
+        self._headers: dict[str, str] = super().get_access_control_headers()
+
+    def get_access_control_headers(self) -> dict[str, str]:
+        return dict(self._headers)
+
+
+CORS = _Unchanging(
     allow_origin="*",  # callers bear a token; nothing here rests on cookies
     allow_headers=["Authorization", "Content-Type", "If-None-Match"],
     expose_headers=["ETag", "Location", "Retry-After"],
@@ -31,8 +43,7 @@ MAX_PARTS_BODY = 2 * 1024 * 1024
 """Room for the numbers and ETags of 10,000 parts."""
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(NamedTuple):  # made for each request, in half the time of a frozen dataclass
     """One request, checked."""
 
     settings: Settings
@@ -111,16 +122,17 @@ def base_url(configured: str | None, request: Request) -> str:
     """The URL that this API was called by, without a slash at the end."""
     if configured:
         return configured.rstrip("/")
-    # Behind API Gateway the path starts with the stage, or with a domain's mapping: no part of the route.
-    path, route = _segments(str(request.context.get("path", ""))), _segments(request.path)
-    before = path[: max(0, len(path) - len(route))]
-    scheme = request.headers.get("x-forwarded-proto", "http").split(",")[0].strip()
+    scheme = request.headers.get("x-forwarded-proto", "http").partition(",")[0].strip()
     host = request.headers.get("host", "localhost")
-    return "/".join([f"{scheme}://{host}", *before])
+    return f"{scheme}://{host}{_before(request.path, str(request.context.get('path', '')))}"
 
 
-def _segments(path: str) -> list[str]:
-    return [segment for segment in path.split("/") if segment]
+@lru_cache(maxsize=64)  # of requests that are alike; a path with an id in it comes and goes
+def _before(route: str, path: str) -> str:
+    """Behind API Gateway a path starts with the stage, or with a domain's mapping: no part of the route."""
+    segments = [segment for segment in path.split("/") if segment]
+    of_route = sum(1 for segment in route.split("/") if segment)
+    return "".join(f"/{segment}" for segment in segments[: max(0, len(segments) - of_route)])
 
 
 def checked(request: Request, body: schemas.Schema, query: schemas.Schema, max_body: int) -> Call:
@@ -149,7 +161,9 @@ def _json_object(request: Request, max_body: int) -> dict[str, Any]:
     if not raw.strip():
         return {}
     try:
-        body = json.loads(raw, parse_constant=_no_constant)
+        body = _decode(
+            raw if isinstance(raw, str) else raw.decode(json.detect_encoding(raw), "surrogatepass")
+        )
     except (ValueError, RecursionError):
         raise BadRequest("The body is not JSON: send an object, such as {}.", code="bad_json") from None
     if not isinstance(body, dict):
@@ -159,6 +173,9 @@ def _json_object(request: Request, max_body: int) -> dict[str, Any]:
 
 def _no_constant(name: str) -> None:
     raise ValueError(name)
+
+
+_decode = json.JSONDecoder(parse_constant=_no_constant).decode  # `json.loads` makes a decoder for each call
 
 
 def refused(request: Request, error: WaybillError) -> Response:

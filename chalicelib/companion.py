@@ -4,16 +4,14 @@ Paths, names and shapes are Companion's own; `/s3/sign` is what the plugin's `si
 version 6 on.
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from chalicelib import answers, api, lazy, schemas
 from chalicelib.api import Call
 from chalicelib.routes import Routes
 
-if TYPE_CHECKING:
+with lazy.imports():
     from chalicelib import multipart, signing, uploads
-else:
-    multipart, signing, uploads = lazy.modules("multipart", "signing", "uploads")
 
 
 def declare(route: Routes) -> None:

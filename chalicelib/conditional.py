@@ -3,7 +3,7 @@
 import hashlib
 import re
 
-_TAG = re.compile(r'(?:W/)?("[^\x00-\x20"\x7f]*")')
+_TAG = r'(?:W/)?("[^\x00-\x20"\x7f]*")'
 
 
 def strong_etag(text: str) -> str:
@@ -13,4 +13,4 @@ def strong_etag(text: str) -> str:
 
 def matches(if_none_match: str, etag: str) -> bool:
     """Whether the header names this tag, or anything at all; compared weakly, as the RFC wants it here."""
-    return if_none_match.strip() == "*" or etag in _TAG.findall(if_none_match)
+    return if_none_match.strip() == "*" or etag in re.findall(_TAG, if_none_match)

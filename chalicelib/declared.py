@@ -3,8 +3,8 @@
 import base64
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 from chalicelib import schemas
 from chalicelib.errors import BadRequest
@@ -22,8 +22,7 @@ _UPPY_OWN = frozenset({"name", "type", "relativePath"})
 """Uppy sends these as metadata of every file; the first two are `filename` and `type` over again."""
 
 
-@dataclass(frozen=True, slots=True)
-class Declared:
+class Declared(NamedTuple):
     """All of it is optional; None is not declared."""
 
     filename: str | None = None
@@ -31,7 +30,7 @@ class Declared:
     size: int | None = None
     sha256: str | None = None
     """64 hexadecimal digits."""
-    metadata: Mapping[str, str] = field(default_factory=dict)
+    metadata: Mapping[str, str] = MappingProxyType({})
 
     @classmethod
     def by_presign(cls, wish: Mapping[str, Any]) -> "Declared":

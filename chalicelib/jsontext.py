@@ -8,7 +8,7 @@ from typing import Any
 
 _SCALAR = json.JSONEncoder(ensure_ascii=False, allow_nan=False)
 _WHOLE = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-_LONE_SURROGATE = re.compile("[\ud800-\udfff]")
+_LONE_SURROGATE = "[\ud800-\udfff]"
 
 
 def to_json(value: Any) -> str:
@@ -22,7 +22,9 @@ def to_json(value: Any) -> str:
         text = _WHOLE.encode(value)  # in C, and so six times as fast
     except TypeError:
         text = _encoded(value)
-    return _LONE_SURROGATE.sub(lambda half: f"\\u{ord(half[0]):04x}", text)
+    if text.isascii():
+        return text
+    return re.sub(_LONE_SURROGATE, lambda half: f"\\u{ord(half[0]):04x}", text)
 
 
 def _encoded(value: Any) -> str:

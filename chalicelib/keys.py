@@ -15,8 +15,8 @@ import re
 import string
 import time
 import unicodedata
-from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
 from chalicelib.errors import BadRequest
 from chalicelib.settings import Settings
@@ -32,20 +32,20 @@ MAX_FILENAME_BYTES = 150
 MAX_OWNER_BYTES = 400  # leaves room for the rest of a key within S3's 1,024 bytes
 
 _PLAIN = frozenset(string.ascii_letters + string.digits + "-@.")
-_OWNER = re.compile(r"(?!\.)(?:[A-Za-z0-9@.-]|=[0-9A-F]{2})+")
-_UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[1-8][0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
-_EXTENSION = re.compile(r"\.[A-Za-z0-9]{1,16}")
+# As text: a cold start compiles those alone that it needs.
+_OWNER = r"(?!\.)(?:[A-Za-z0-9@.-]|=[0-9A-F]{2})+"
+_UUID = r"[0-9a-f]{8}-[0-9a-f]{4}-[1-8][0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}"
+_EXTENSION = r"\.[A-Za-z0-9]{1,16}"
 _BIDI_MARKS = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 # Control characters, lone surrogates (which have no UTF-8 form), line and paragraph separators; and what no
 # XML can hold (Extensible Markup Language 1.0, section 2.2), in which S3 is told what to delete.
 _UNSAFE_CATEGORIES = frozenset({"Cc", "Cs", "Zl", "Zp"})
 _DROPPED = _BIDI_MARKS | frozenset("\ufffe\uffff")
 _BEFORE_THE_NAME = re.compile(r"^[\s.]+")
-_CUT_OFF = re.compile(r"[\s\u200d]+$")  # a joiner with nothing left to join
+_CUT_OFF = r"[\s\u200d]+$"  # a joiner with nothing left to join
 
 
-@dataclass(frozen=True, slots=True)
-class OpenKey:
+class OpenKey(NamedTuple):
     """Where an object under an open prefix belongs; `job_id` is None when the key itself carries none."""
 
     owner: str
@@ -114,7 +114,7 @@ def _is_presigned(segments: list[str]) -> bool:
 
 
 def _is_owner(segment: str) -> bool:
-    return bool(_OWNER.fullmatch(segment)) and len(segment) <= MAX_OWNER_BYTES
+    return bool(re.fullmatch(_OWNER, segment)) and len(segment) <= MAX_OWNER_BYTES
 
 
 def owner_segment(sub: str) -> str:
@@ -145,7 +145,7 @@ def safe_filename(name: str | None) -> str:
     """
     if not name:
         return DEFAULT_FILENAME
-    last = re.split(r"[/\\]", name)[-1]
+    last = name.replace("\\", "/").rpartition("/")[2]
     normal = last if last.isascii() and last.isprintable() else _normal(last)
     return _shortened(_BEFORE_THE_NAME.sub("", normal).rstrip()) or DEFAULT_FILENAME
 
@@ -160,14 +160,14 @@ def _shortened(name: str) -> str:
     if len(name.encode()) <= MAX_FILENAME_BYTES:
         return name
     stem, dot, tail = name.rpartition(".")
-    extension = dot + tail if stem and _EXTENSION.fullmatch(dot + tail) else ""
+    extension = dot + tail if stem and re.fullmatch(_EXTENSION, dot + tail) else ""
     room = MAX_FILENAME_BYTES - len(extension)
     body = (stem if extension else name).encode()[:room].decode("utf-8", "ignore")
-    return (_CUT_OFF.sub("", body) or DEFAULT_FILENAME) + extension
+    return (re.sub(_CUT_OFF, "", body) or DEFAULT_FILENAME) + extension
 
 
 def is_job_id(text: str) -> bool:
-    return bool(_UUID.fullmatch(text))
+    return bool(re.fullmatch(_UUID, text))
 
 
 def new_job_id() -> str:

@@ -12,9 +12,8 @@ import json
 import math
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from chalicelib.errors import WaybillError
 from chalicelib.telemetry import noted
@@ -24,9 +23,8 @@ NAMESPACE = "Waybill"
 STAGE = ("Stage",)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Metric:
-    """One that this module names: the same one is the same object."""
+class Metric(NamedTuple):
+    """One that this module names."""
 
     name: str
     unit: str

@@ -7,8 +7,8 @@ documentation is its view's docstring.
 import inspect
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 from chalicelib import answers, schemas
 from chalicelib.schemas import Schema
@@ -22,7 +22,7 @@ PATH_PARAMETERS: Mapping[str, Schema] = {
 """What is known of a parameter of any path; one that is not here is some text."""
 
 _ANY_TEXT: Schema = {"type": "string", "minLength": 1}
-_PARAMETER = re.compile(r"\{(\w+)\}")
+_PARAMETER = r"\{(\w+)\}"
 
 _ERRORS = {
     400: "The request is not as described: the message says what to change, `field` where.",
@@ -35,15 +35,14 @@ _ERRORS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Contract:
+class Contract(NamedTuple):
     """What a route takes and answers."""
 
-    body: Schema = field(default_factory=lambda: schemas.NOTHING)
-    query: Schema = field(default_factory=lambda: schemas.NOTHING)
+    body: Schema = schemas.NOTHING
+    query: Schema = schemas.NOTHING
     answer: Schema | None = None
     status: int = 200
-    also: Mapping[int, str] = field(default_factory=dict)
+    also: Mapping[int, str] = MappingProxyType({})
     """Other answers, status to description: redirects, and errors in the one error shape."""
     media_type: str = "application/json"
     etag: bool = False
@@ -211,7 +210,7 @@ def _summary(view: Any) -> str:
 
 
 def _camel_path(path: str) -> str:
-    return _PARAMETER.sub(lambda found: f"{{{_camel(found[1])}}}", path)
+    return re.sub(_PARAMETER, lambda found: f"{{{_camel(found[1])}}}", path)
 
 
 def _camel(snake: str) -> str:

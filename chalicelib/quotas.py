@@ -4,16 +4,12 @@ Off by default, and then nothing is asked. When on, one read of the index of ope
 and how large they are. What is signed and not sent yet is no job yet, so that it is not among them.
 """
 
-from typing import TYPE_CHECKING
-
 from chalicelib import lazy
 from chalicelib.errors import BadRequest, TooManyRequests
 from chalicelib.settings import Settings
 
-if TYPE_CHECKING:
+with lazy.imports():
     from chalicelib import partition
-else:
-    (partition,) = lazy.modules("partition")
 
 RETRY_AFTER = 30
 """Seconds: most jobs end sooner."""

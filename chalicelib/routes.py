@@ -96,7 +96,7 @@ class Routes:
             @functools.wraps(view)
             def respond(**path: str) -> Response:
                 request = api.current(self._app)
-                if keys.is_job_id(path.get("job_id", "")):
+                if "job_id" in path and keys.is_job_id(path["job_id"]):
                     telemetry.note(jobId=path["job_id"])
                 try:
                     made = view(api.checked(request, body, query, max_body), **path)

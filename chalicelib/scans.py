@@ -18,12 +18,12 @@ from chalicelib import clients, lazy
 from chalicelib.errors import AwaitingScan, NotFound, Rejected, ScanFailed, Superseded
 from chalicelib.settings import Settings
 
-if TYPE_CHECKING:
+with lazy.imports():
     from chalicelib import messages, storage
+
+if TYPE_CHECKING:
     from chalicelib.jobs import Job
     from chalicelib.storage import Original
-else:
-    messages, storage = lazy.modules("messages", "storage")
 
 TAG = "GuardDutyMalwareScanStatus"
 """Amazon GuardDuty User Guide, "Monitoring S3 object scans with GuardDuty managed tags"."""

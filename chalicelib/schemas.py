@@ -222,12 +222,14 @@ _ALL = (
 )
 
 
-@lru_cache(maxsize=16)
-def _checker(schema_id: str) -> "Callable[[object], object]":
+@lru_cache(maxsize=128)
+def _checker(schema_id: str, kind: str, name: str) -> "Callable[[object], object]":
+    """What checks one of the `properties` or `patternProperties` of a schema. It is compiled when somebody
+    first sends such a thing: a cold start need not wait for those that nobody has sent."""
     import fastjsonschema
 
     schema = next(s for s in _ALL if s["$id"] == schema_id)
-    checker: Callable[[object], object] = fastjsonschema.compile(dict(schema))
+    checker: Callable[[object], object] = fastjsonschema.compile({kind: {name: schema[kind][name]}})
     return checker
 
 
@@ -236,25 +238,35 @@ def check(schema: Schema, value: Mapping[str, Any]) -> None:
     Raises:
         BadRequest: naming the field, and what it takes.
     """
-    unknown = value.keys() - schema["properties"].keys()
-    if unknown and (patterns := schema.get("patternProperties")):
+    properties, required = schema["properties"], schema.get("required")
+    patterns = schema.get("patternProperties")
+    if not value and not required:
+        return
+    unknown = value.keys() - properties.keys()
+    if unknown and patterns:
         unknown = {name for name in unknown if not any(re.search(pattern, name) for pattern in patterns)}
     if unknown:
         field = min(unknown)[:_LONGEST_SHOWN]
         known = ", ".join(schema["properties"])
         known = f"known here: {known}" if known else "none is taken here"
         raise BadRequest(f"{field!r}: no such field; {known}.", field=field)
-    if not value and not schema.get("required"):
-        return  # nothing to check, and no checker to make for it
-    from fastjsonschema import JsonSchemaValueException
-
+    for name in required or ():
+        if name not in value:
+            raise BadRequest(f"{name}: is missing.", field=name)
     try:
-        _checker(schema["$id"])(value)
-    except JsonSchemaValueException as error:
-        missing = [name for name in schema.get("required", ()) if name not in value]
-        field = ".".join(map(str, error.path[1:])) or (missing[0] if missing else "")
-        wanted = _wanted(str(error.rule), error.definition or {})
-        raise BadRequest(f"{field}: {'is missing' if missing else wanted}.", field=field) from None
+        for name in properties:
+            if name in value:
+                _checker(schema["$id"], "properties", name)(value)
+        for pattern in patterns or ():
+            _checker(schema["$id"], "patternProperties", pattern)(value)
+    except ValueError as error:
+        raise _refused(error) from None
+
+
+def _refused(broken: Any) -> BadRequest:
+    """What a `JsonSchemaValueException` says, in words; its module loads when there is something to check."""
+    field = ".".join(map(str, broken.path[1:]))
+    return BadRequest(f"{field}: {_wanted(str(broken.rule), broken.definition or {})}.", field=field)
 
 
 def _wanted(rule: str, schema: Schema) -> str:

@@ -83,6 +83,8 @@ class TokenRules:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
+    """Of one deployment; what each variable takes and what it is for is in docs/settings.md."""
+
     bucket: str
     upload_prefix: str
     incoming_prefix: str

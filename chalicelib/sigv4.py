@@ -12,10 +12,12 @@ something better is made than botocore makes of them:
 import hashlib
 import hmac
 import re
+import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import lru_cache
+from typing import NamedTuple
 
 MAX_EXPIRES_IN = 604_800
 """Seven days, in seconds: S3's limit on `X-Amz-Expires`."""
@@ -80,13 +82,14 @@ _DNS_SUFFIXES = (
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
+    """Whose signature it is; a role's come with a session token."""
+
     access_key: str
     secret_key: str = field(repr=False)
     session_token: str | None = field(default=None, repr=False)
 
 
-@dataclass(frozen=True, slots=True)
-class Location:
+class Location(NamedTuple):
     """Where a bucket answers, and the region its requests are signed for."""
 
     origin: str
@@ -172,33 +175,27 @@ def presign(
     if not 1 <= expires_in <= MAX_EXPIRES_IN:
         raise ValueError(f"expires_in is {expires_in}: S3 takes 1 to {MAX_EXPIRES_IN} seconds.")
 
-    timestamp = utc(now).strftime("%Y%m%dT%H%M%SZ")
+    timestamp = _basic(now)
     day = signing_day(credentials, location.region, timestamp[:8])
     path = location.base_path + _quote(_RESERVED_IN_PATH, key, "key")
     signed = {"host": location.host} if not headers else _signed_headers(location.host, headers)
 
+    names = ";".join(signed)
     parameters = _operation_parameters(query) if query else []
     parameters += (
         ("X-Amz-Algorithm", ALGORITHM),
         ("X-Amz-Credential", day.credential),
         ("X-Amz-Date", timestamp),
         ("X-Amz-Expires", str(expires_in)),
-        ("X-Amz-SignedHeaders", _quote(_RESERVED, ";".join(signed), "header names")),
+        ("X-Amz-SignedHeaders", _quoted_names(names)),
     )
     if day.session_token:
         parameters.append(("X-Amz-Security-Token", day.session_token))
 
-    canonical_request = "\n".join(
-        (
-            method,
-            path,
-            _query_string(sorted(parameters)),
-            *[f"{name}:{value}" for name, value in signed.items()],
-            "",
-            ";".join(signed),
-            signed.get("x-amz-content-sha256", _UNSIGNED_PAYLOAD),
-        )
-    )
+    values = "\n".join([f"{name}:{value}" for name, value in signed.items()])
+    payload = signed.get("x-amz-content-sha256", _UNSIGNED_PAYLOAD)
+    sorted_query = _query_string(sorted(parameters))
+    canonical_request = f"{method}\n{path}\n{sorted_query}\n{values}\n\n{names}\n{payload}"
     digest = hashlib.sha256(canonical_request.encode()).hexdigest()
     string_to_sign = f"{ALGORITHM}\n{timestamp}\n{day.scope}\n{digest}"
     signature = hmac_sha256(day.signing_key, string_to_sign).hex()
@@ -210,7 +207,7 @@ def object_url(location: Location, key: str) -> str:
     return location.origin + location.base_path + _quote(_RESERVED_IN_PATH, key, "key")
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@dataclass(frozen=True, slots=True, repr=False, eq=False)
 class SigningDay:
     """All of a signature that stays the same from midnight to midnight UTC."""
 
@@ -243,6 +240,13 @@ def utc(now: datetime | None) -> datetime:
     return now.astimezone(UTC)
 
 
+def _basic(now: datetime | None) -> str:
+    """In ISO 8601's basic format, in UTC, to the second."""
+    form = "%Y%m%dT%H%M%SZ"
+    # The same by way of `datetime` takes three times as long.
+    return time.strftime(form, time.gmtime()) if now is None else utc(now).strftime(form)
+
+
 def _signed_headers(host: str, headers: Mapping[str, str]) -> dict[str, str]:
     """Canonical names and values in canonical order; no message quotes a value, it may be a secret."""
     signed = {"host": host}
@@ -258,6 +262,11 @@ def _signed_headers(host: str, headers: Mapping[str, str]) -> dict[str, str]:
             raise ValueError(f"The value of header {name!r} must be printable ASCII on one line.")
         signed[canonical_name] = " ".join(value.split())
     return dict(sorted(signed.items()))
+
+
+@lru_cache(maxsize=64)  # most requests sign the same few
+def _quoted_names(names: str) -> str:
+    return _quote(_RESERVED, names, "header names")
 
 
 def _operation_parameters(query: Mapping[str, str]) -> list[tuple[str, str]]:

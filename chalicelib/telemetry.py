@@ -17,13 +17,12 @@ import traceback
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from functools import lru_cache
-from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
-_PACKAGE = str(Path(__file__).parent)
+_PACKAGE = __file__.rpartition("/")[0]  # without `pathlib`, which a cold start would have to wait for
 
 _LEVELS = {
     level: logging.getLevelName(level).lower() for level in (logging.INFO, logging.WARNING, logging.ERROR)
@@ -105,7 +104,7 @@ def cause(error: BaseException) -> str:
         said.append(f"of {operation}")
     ours = [frame for frame in traceback.extract_tb(error.__traceback__) if _PACKAGE in frame.filename]
     if ours:
-        said.append(f"at {Path(ours[-1].filename).name}:{ours[-1].lineno}")
+        said.append(f"at {ours[-1].filename.rpartition('/')[2]}:{ours[-1].lineno}")
     return " ".join(said)
 
 

@@ -1,17 +1,15 @@
 """An upload in one request, signed: it writes nothing and calls nothing."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from chalicelib import clients, keys, lazy, metrics, sigv4, telemetry
 from chalicelib.declared import SINGLE_LIMIT, Declared
 from chalicelib.errors import BadRequest
 from chalicelib.settings import Settings
 
-if TYPE_CHECKING:
+with lazy.imports():
     from chalicelib import quotas, sigv4_post
-else:
-    quotas, sigv4_post = lazy.modules("quotas", "sigv4_post")
 
 _signed = metrics.Tally()
 

@@ -7,3 +7,12 @@ queue ─▶ deliveries            a batch of them, side by side
            └─▶ schedule        when the next attempt is due, until they are used up: a dead letter
            └─▶ journal         the `deliveries` table, which the owner can read
 """
+
+from typing import TYPE_CHECKING
+
+if not TYPE_CHECKING:  # see chalicelib/__init__.py
+
+    def __getattr__(name):
+        from chalicelib.lazy import submodule
+
+        return submodule(__name__, name)

@@ -1,15 +1,13 @@
 """The routes under /webhooks: an owner's URLs, their secrets, and what has become of deliveries to them."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from chalicelib import answers, lazy, schemas
 from chalicelib.api import Call
 from chalicelib.routes import Routes
 
-if TYPE_CHECKING:
+with lazy.imports():
     from chalicelib.webhooks import journal, registry, trial
-else:
-    journal, registry, trial = lazy.modules("webhooks.journal", "webhooks.registry", "webhooks.trial")
 
 
 def declare(route: Routes) -> None:

@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import re
 import sys
 from collections.abc import Iterator
 from types import ModuleType
@@ -89,7 +90,7 @@ def test_every_parameter_of_a_path_is_declared(app: ModuleType) -> None:
     for path, methods in described(app.app)["paths"].items():
         for operation in methods.values():
             declared = [p["name"] for p in operation.get("parameters", []) if p["in"] == "path"]
-            assert declared == openapi._PARAMETER.findall(path)
+            assert declared == re.findall(openapi._PARAMETER, path)
 
 
 def test_what_is_checked_is_what_is_shown(app: ModuleType) -> None:

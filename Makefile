@@ -71,7 +71,7 @@ terraform: $(INSTALLED) ## prepare build/terraform/STAGE, from which Terraform d
 
 # A file's tests share a stack, so they stay together; tests/order.py says which file begins when.
 test: $(INSTALLED) ## run the tests of units and of the whole stack; TESTS=tests/unit
-	@$(BIN)/python -m pytest --numprocesses 4 --dist loadfile --no-loadscope-reorder $(TESTS)
+	@$(BIN)/python -m pytest --numprocesses 6 --dist loadfile --no-loadscope-reorder $(TESTS)
 
 package: $(PACKAGER_READY) ## make the zip that goes to Lambda, check it, and measure its start; PYTHON=python3.12
 	@$(PACKAGER)/bin/python -m ops.package

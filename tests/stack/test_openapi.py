@@ -8,7 +8,7 @@ from pathlib import Path
 from ops.stack import LocalStack
 from tests.stack.user import User
 
-EXAMPLES = 15  # of each operation, in each phase
+EXAMPLES = 10  # of each operation, in each phase
 
 # A schema cannot say which URL may be a webhook, or which cursor has been given: such a 400 is right.
 BEYOND_A_SCHEMA = "positive_data_acceptance"

@@ -75,6 +75,7 @@ test: $(INSTALLED) ## run the tests of units and of the whole stack; TESTS=tests
 
 package: $(PACKAGER_READY) ## make the zip that goes to Lambda, check it, and measure its start; PYTHON=python3.12
 	@$(PACKAGER)/bin/python -m ops.package
+
 # What only Node.js can run is here too, so that `make test` needs Python alone.
 test-page: $(INSTALLED) $(NODE) ## run the tests of the page and of the uploaders' examples, in Chromium and Node.js
 	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile tests/browser tests/unit/test_webhook_docs.py

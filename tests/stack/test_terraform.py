@@ -159,26 +159,27 @@ def test_somebody_elses_lock_stops_it(terraform: Terraform, stack: LocalStack) -
 
 def test_credentials_of_another_account_are_refused(terraform: Terraform) -> None:
     """On the embedded AWS an account's number is the key of its root."""
-    override = terraform.directory / "other_override.tf"
-    override.write_text('provider "aws" {\n  access_key = "123456789012"\n  secret_key = "any"\n}\n')
-    try:
-        refused = terraform.run("plan", "-refresh=false", "-lock=false", expect=1)
-    finally:
-        override.unlink()
+    credentials = 'provider "aws" {\n  access_key = "123456789012"\n  secret_key = "any"\n}\n'
+    refused = refused_with(terraform, "other_override.tf", credentials)
 
     assert "AWS account ID not allowed: 123456789012" in refused
 
 
 def test_a_variable_cannot_do_what_the_settings_must_not(terraform: Terraform) -> None:
-    variables = terraform.directory / "other.auto.tfvars"
-    variables.write_text('parameters = { RequireTls = "false" }\n')
-    try:
-        refused = terraform.run("plan", "-refresh=false", "-lock=false", expect=1)
-    finally:
-        variables.unlink()
+    refused = refused_with(terraform, "other.auto.tfvars", 'parameters = { RequireTls = "false" }\n')
 
     assert "RequireTls" in refused
     assert "follow from what was packaged" in " ".join(refused.replace("│", " ").split())
+
+
+def refused_with(terraform: Terraform, name: str, text: str) -> str:
+    """What is said of a plan with one more file beside the module."""
+    file = terraform.directory / name
+    file.write_text(text)
+    try:
+        return terraform.run("plan", "-refresh=false", "-lock=false", expect=1)
+    finally:
+        file.unlink()
 
 
 def function_names(stack: LocalStack) -> list[str]:

@@ -77,6 +77,14 @@ class Conflict(WaybillError):
     code = "conflict"
 
 
+class StillEnding(Conflict):
+    """The job's end is known and not complete: what is asked for can be done in a moment."""
+
+    code = "still_ending"
+    retryable = True
+    headers = MappingProxyType({"Retry-After": "2"})  # RFC 9110, section 10.2.3
+
+
 class PayloadTooLarge(WaybillError):
     status = 413
     code = "payload_too_large"

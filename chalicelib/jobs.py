@@ -180,6 +180,15 @@ def order(job: Job, upload: Upload) -> Order:
     return Order.SAME if known == heard else Order.NEWER if heard > known else Order.OLDER
 
 
+def is_left_over(job: Job, upload: Upload) -> bool:
+    """Whether all that remains to be done with an upload is to delete it: the ended job has moved it.
+
+    The same content may have come again since, by a retry or from its owner, and only the time tells them
+    apart.
+    """
+    return job.moved and upload.etag == job.etag and upload.uploaded_at <= (job.finished_at or job.updated_at)
+
+
 def queued(upload: Upload, *, run: int, created_at: str, now: str, stage: str = "queued") -> Job:
     """The job that an upload opens, ready to be claimed."""
     return Job(

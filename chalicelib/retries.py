@@ -23,8 +23,8 @@ from typing import Any
 
 from chalicelib import clients, keys, scans, storage
 from chalicelib.declared import SINGLE_LIMIT
-from chalicelib.errors import Conflict
-from chalicelib.jobs import Job, Status, Upload, timestamp
+from chalicelib.errors import Conflict, StillEnding
+from chalicelib.jobs import Job, Status, Upload, is_left_over, timestamp
 from chalicelib.ledger import Ledger, open_ledger
 from chalicelib.settings import Settings
 from chalicelib.telemetry import log
@@ -35,7 +35,8 @@ def retry(settings: Settings, owner: str, job_id: str) -> Job:
 
     Raises:
         NotFound: this owner has no such job.
-        Conflict: it has not failed (`not_failed`), or its original cannot be put back.
+        Conflict: it has not failed (`not_failed`), its original cannot be put back, or has not been set aside
+            yet (`still_ending`).
     """
     ledger = open_ledger(settings)
     failed = ledger.get(owner, job_id)
@@ -54,17 +55,26 @@ def _put_back(settings: Settings, job: Job) -> Upload:
 
     Whatever lies there already is left as it is: it is open work, perhaps a newer upload, and no content is
     discarded. The condition on the copy holds where something arrives between the look and the copy.
+    Only what the failed run is about to delete is not built on: that run knows it by its content alone.
 
     Raises:
+        StillEnding: the original still lies there, as the run's end is not complete.
         Conflict: there is no original (`original_missing`), or it is too large to be copied while a caller
             waits (`too_large_to_retry`).
     """
     if job.size > SINGLE_LIMIT:
         raise Conflict("Files over 5 GiB cannot be retried: upload it again.", code="too_large_to_retry")
     key = _open_key(settings, job)
-    there: Any = storage.head(settings, key) or _copied_back(settings, job, key)
+    found: Any = storage.head(settings, key)
+    if found is not None and is_left_over(job, _upload(job, key, found)):
+        raise StillEnding("The job has failed just now and is still being cleared up: retry in a moment.")
+    there = found or _copied_back(settings, job, key)
     if there is None:
         raise Conflict("The file is gone: upload it again.", code="original_missing")
+    return _upload(job, key, there)
+
+
+def _upload(job: Job, key: str, there: Any) -> Upload:
     return Upload(
         owner=job.owner,
         job_id=job.job_id,

@@ -56,8 +56,10 @@ def verdict(settings: Settings, key: str) -> str | None:
 
 
 def is_pending(settings: Settings, job: "Job") -> bool:
-    """Whether there is no use in working on a job yet."""
-    return settings.scans_for_malware and verdict(settings, job.key) is None
+    """Whether there is no use in working on a job yet. What has gone is not scanned any more."""
+    if not settings.scans_for_malware or verdict(settings, job.key) is not None:
+        return False
+    return storage.head(settings, job.key) is not None
 
 
 def queue(settings: Settings, job: "Job") -> None:

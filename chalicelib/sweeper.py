@@ -25,7 +25,7 @@ from functools import partial
 from typing import Any
 
 from chalicelib import clients, executions, intake, keys, messages, metrics, pipeline, scans, storage
-from chalicelib.jobs import Job, Order, Status, Upload, order
+from chalicelib.jobs import Job, Order, Status, Upload, is_left_over, order
 from chalicelib.ledger import Ledger, open_ledger
 from chalicelib.settings import Settings
 from chalicelib.telemetry import about, carried, cause, log, owner_hash
@@ -120,7 +120,7 @@ def _push_on_open(settings: Settings, ledger: Ledger, job: Job) -> str:
 
 
 def _push_on_ended(settings: Settings, ledger: Ledger, job: Job, upload: Upload) -> str:
-    if job.moved and upload.uploaded_at <= (job.finished_at or job.updated_at):
+    if is_left_over(job, upload):
         pipeline.close_again(settings, job)
         return "closed"
     if reopened := ledger.reopen(job, upload):

@@ -37,8 +37,8 @@ def checkpoint_state(requests: Requests) -> Callable[[], float]:
 
     A kill -9 or a power cut would lose tables and queues while the objects stay. The returned function writes
     it whenever requests were served since the last time, and says how long to wait before the next call: long
-    enough that saving never takes more than CHECKPOINT_SHARE of a core. What others do on the machine meanwhile
-    does not count, or a busy one would save ever more rarely.
+    enough that saving never takes more than CHECKPOINT_SHARE of a core. What others do on the machine
+    meanwhile does not count, or a busy one would save ever more rarely.
     """
     saved = requests.served
 

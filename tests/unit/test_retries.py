@@ -9,7 +9,7 @@ from typing import Any, Literal
 import pytest
 
 from chalicelib import deletion, keys, pipeline, retries
-from chalicelib.errors import Conflict, NotFound
+from chalicelib.errors import Conflict, NotFound, StillEnding
 from chalicelib.jobs import Job, Status
 from chalicelib.settings import Settings
 from tests.unit.flow import Flow, Killed, When
@@ -153,6 +153,7 @@ def test_it_may_fail_again_and_be_retried_again(flow: Flow) -> None:
 
 @pytest.mark.parametrize("newer", [BODY, b"newer text"])
 def test_a_newer_upload_that_lies_there_is_what_is_run(flow: Flow, newer: bytes) -> None:
+    flow.clock.advance(-5)  # S3 stays as it is, and its objects are by whole seconds
     key = failed(flow)
     event = flow.put(key, newer)
 
@@ -163,6 +164,47 @@ def test_a_newer_upload_that_lies_there_is_what_is_run(flow: Flow, newer: bytes)
     job = flow.job(key)
     assert (job.status, job.run) == (Status.COMPLETED, 2)
     assert flow.content(job.key) == newer
+
+
+def test_what_the_failed_run_is_about_to_delete_is_not_built_on(flow: Flow) -> None:
+    """Its end is written down, and the open object goes a moment later: a retry in between would lose it."""
+    key = flow.new_key("notes.txt")
+    flow.upload(key, BODY)
+    refused: list[Conflict] = []
+
+    def retry_too_soon() -> None:
+        with pytest.raises(StillEnding) as caught:
+            retry(flow, key)
+        refused.append(caught.value)
+
+    flow.calls.meanwhile("before", "DeleteObject", retry_too_soon)
+    with failing():
+        flow.consume()
+
+    assert [(error.code, error.headers["Retry-After"]) for error in refused] == [("still_ending", "2")]
+    assert (flow.job(key).status, flow.job(key).run) == (Status.FAILED, 1)
+    flow.clock.advance(2)
+    retry(flow, key)
+    settle(flow)
+    assert_run_twice(flow, key)
+
+
+def test_an_end_cut_off_before_it_was_complete_is_completed_before_a_retry(flow: Flow) -> None:
+    key = flow.new_key("notes.txt")
+    flow.upload(key, BODY)
+    with failing():
+        flow.calls.meanwhile("after", "Publish", lambda: flow.calls.kill("before", 0))
+        with contextlib.suppress(Killed):
+            flow.consume()
+        assert flow.new_process()
+    with pytest.raises(StillEnding):
+        retry(flow, key)
+
+    settle(flow)
+    flow.clock.advance(2)
+    retry(flow, key)
+    settle(flow)
+    assert_run_twice(flow, key)
 
 
 def test_an_open_object_lost_after_the_retry_is_had_from_the_failed_one(flow: Flow) -> None:

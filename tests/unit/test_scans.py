@@ -2,6 +2,7 @@
 
 import logging
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pytest
@@ -289,6 +290,34 @@ class TestOfWhichContent:
         job = flow.job(key)
         assert (job.status, job.attempts) == (Status.COMPLETED, 1)
         assert list(flow.object_keys("failed/")) == []
+
+    def test_what_has_gone_is_not_waited_for(self, flow: Flow) -> None:
+        """The last run has taken the same content, sent again in the same moment, for its own."""
+        key = arrived(flow)
+        scan(flow, key, "FAILED")
+        flow.consume()
+        flow.clock.advance(2)
+        event = flow.put(key, BODY)
+        flow.s3.delete_object(Bucket=flow.settings.bucket, Key=key)
+
+        flow.intake(event)
+        flow.consume()
+
+        job = flow.job(key)
+        assert (job.status, job.run, job.error and job.error["code"]) == (Status.FAILED, 2, "scan_failed")
+
+    def test_what_goes_while_it_is_looked_at_is_not_waited_for(self, flow: Flow) -> None:
+        key = arrived(flow)
+        messages.send(flow.settings, [flow.job(key)])
+        remove = partial(flow.s3.delete_object, Bucket=flow.settings.bucket, Key=key)
+        flow.calls.meanwhile("after", "HeadObject", remove)
+
+        with pytest.raises(Exception, match="come again"):
+            flow.consume()
+        flow.consume()
+
+        job = flow.job(key)
+        assert (job.status, job.error and job.error["code"]) == (Status.FAILED, "original_missing")
 
 
 class TestTheSweep:

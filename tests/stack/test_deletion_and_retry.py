@@ -134,7 +134,7 @@ class TestRetry:
         with subscribed(user.stack, "retried") as take:
             job = failed_job(user)
 
-            answer = user.call("POST", f"/jobs/{job['jobId']}/retry")
+            answer = user.retry(job["jobId"])
 
             assert answer.status == 200
             assert answer.json["status"] in ("QUEUED", "PROCESSING", "COMPLETED")
@@ -148,8 +148,7 @@ class TestRetry:
         job = failed_job(user)
 
         with ThreadPoolExecutor(4) as pool:
-            path = f"/jobs/{job['jobId']}/retry"
-            statuses = list(pool.map(lambda _: user.call("POST", path).status, range(4)))
+            statuses = list(pool.map(lambda _: user.retry(job["jobId"]).status, range(4)))
 
         assert 200 in statuses
         assert set(statuses) <= {200, 409}  # the second where the run was through already

@@ -120,7 +120,7 @@ def test_a_step_that_fails_every_time_ends_the_job(user: User, stack: LocalStack
     assert job["key"].startswith("failed/")
     eventually(lambda: executions(stack, signed["jobId"]) == {"1": "FAILED"}, "the execution has failed")
 
-    assert user.call("POST", f"/jobs/{signed['jobId']}/retry").status == 200
+    assert user.retry(signed["jobId"]).status == 200
     assert eventually(
         lambda: (job := user.job(signed["jobId"])) and job["status"] == "COMPLETED", "the retry has ended"
     )

@@ -152,6 +152,15 @@ class User:
 
         return eventually(look, f"job {job_id} ended", patience)
 
+    def retry(self, job_id: str) -> Answer:
+        """What is answered as soon as the failed run has cleared up."""
+
+        def look() -> Answer | None:
+            answer = self.call("POST", f"/jobs/{job_id}/retry")
+            return None if b"still_ending" in answer.body else answer
+
+        return eventually(look, f"job {job_id} can be retried")
+
     def all_jobs(self) -> list[Any]:
         jobs: list[Any] = []
         cursor = ""

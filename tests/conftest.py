@@ -3,12 +3,19 @@
 import gc
 from collections.abc import Callable
 
+import hypothesis
 import pytest
 
 from tests import order
 from tests.stack.proof import Proof
 
 FIGURE = "figure"
+
+# How long an example takes says more of what else the machine does than of the code.
+hypothesis.settings.register_profile(
+    "any machine", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("any machine")
 
 
 def pytest_configure(config: pytest.Config) -> None:

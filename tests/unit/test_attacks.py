@@ -29,7 +29,6 @@ few = hypothesis_settings(
     max_examples=120,
     derandomize=True,
     database=None,
-    deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 

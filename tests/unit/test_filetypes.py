@@ -593,7 +593,7 @@ def test_what_is_made_to_be_slow_is_looked_at_as_quickly(head: bytes) -> None:
         detect(head[:HEAD_BYTES], "file")
 
 
-@hypothesis_settings(deadline=None, max_examples=200)
+@hypothesis_settings(max_examples=200)
 @given(st.binary(max_size=200), st.text(max_size=40))
 @example(b"\xff\xfe", "\x00")
 @example(b"{", ".json")
@@ -604,7 +604,7 @@ def test_no_bytes_and_no_name_raise_and_a_processor_is_always_there(head: bytes,
     assert found.media_type.count("/") == 1
 
 
-@hypothesis_settings(deadline=None, max_examples=200)
+@hypothesis_settings(max_examples=200)
 @given(
     st.sampled_from([head for head, _ in IMAGES + PDFS + SOUNDS + FILMS + OTHERS]),
     st.integers(0, 600),
@@ -618,7 +618,7 @@ def test_no_damage_raises(head: bytes, at: int, byte: int, length: int) -> None:
     assert detect(bytes(broken[:length]), "file").media_type
 
 
-@hypothesis_settings(deadline=None, max_examples=200)
+@hypothesis_settings(max_examples=200)
 @given(st.text(st.characters(exclude_categories=["Cc", "Cs"]), max_size=100))
 def test_text_is_text_in_any_language(text: str) -> None:
     formats = ("%PDF-", "%!PS", "{\\rtf", "#!/", "#! /")

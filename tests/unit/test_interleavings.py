@@ -310,7 +310,6 @@ def test_in_any_order_nothing_is_lost(stage: Stage, figure: Callable[[str], None
             stateful_step_count=40,
             derandomize=not EXAMPLES,
             database=None,
-            deadline=None,
             suppress_health_check=list(HealthCheck),
             phases=[Phase.generate, Phase.shrink] if EXAMPLES else [Phase.generate],
         ),

@@ -55,13 +55,8 @@ names = st.one_of(
 subjects = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=130)
 
 
-def relaxed(examples: int = 300) -> hypothesis_settings:
-    """The machine may be busy: no example has a deadline."""
-    return hypothesis_settings(deadline=None, max_examples=examples)
-
-
 class TestFilename:
-    @relaxed(1000)
+    @hypothesis_settings(max_examples=1000)
     @given(names)
     @example("\u200d" * 100 + ".txt")
     @example(". \u00a0.a")
@@ -81,7 +76,7 @@ class TestFilename:
         assert not [c for c in safe if unicodedata.bidirectional(c) in BIDI_CONTROLS]
         assert unicodedata.is_normalized("NFC", safe)
 
-    @relaxed(1000)
+    @hypothesis_settings(max_examples=1000)
     @given(names)
     @example("\u200d" * 100 + ".txt")
     @example("e\x00\u0301")
@@ -169,7 +164,7 @@ class TestFilename:
 
 
 class TestOwner:
-    @relaxed()
+    @hypothesis_settings(max_examples=300)
     @given(subjects, subjects)
     @example(".", "=2E")
     @example("_", "=5F")
@@ -181,7 +176,7 @@ class TestOwner:
 
         assert encoded(one) is None or encoded(one) != encoded(other)
 
-    @relaxed()
+    @hypothesis_settings(max_examples=300)
     @given(subjects)
     @example("_")
     @example("..")
@@ -233,7 +228,7 @@ def encoded(sub: str) -> str | None:
 
 
 class TestParse:
-    @relaxed()
+    @hypothesis_settings(max_examples=300)
     @given(subjects | st.none(), names)
     def test_every_key_that_presign_signs_parses_back(self, sub: str | None, name: str) -> None:
         owner = NOBODY if sub is None else encoded(sub)
@@ -328,7 +323,7 @@ class TestParse:
 
         assert place == OpenKey(NOBODY, None, "x")
 
-    @relaxed()
+    @hypothesis_settings(max_examples=300)
     @given(st.text(st.characters(), max_size=400))
     def test_no_key_is_too_odd(self, rest: str) -> None:
         for prefix, suffix in (("uploads/", ""), ("incoming/", ".json")):

@@ -315,7 +315,7 @@ class TestNumbers:
         assert f"holds {name}" in error.message
         assert place(error) == (2, 1)
 
-    @hypothesis_settings(deadline=None, max_examples=200)
+    @hypothesis_settings(max_examples=200)
     @given(st.decimals(-(10**31), 10**31, places=6))  # 38 digits are what DynamoDB takes
     @example(Decimal("0.000000"))
     def test_every_decimal_comes_out_as_it_went_in(self, number: Decimal) -> None:
@@ -461,7 +461,7 @@ class TestBroken:
     def test_nesting_that_does_end_is_refused_as_well(self) -> None:
         assert refusal("[1,\n" + "[" * 100_000 + "]" * 100_000 + "]").details["line"] == 2
 
-    @hypothesis_settings(deadline=None, max_examples=200)
+    @hypothesis_settings(max_examples=200)
     @given(
         st.binary(max_size=60)
         | st.text(st.sampled_from('{}[]",:0123456789.eE+-truefalsn\\u \n'), max_size=60).map(str.encode)
@@ -472,7 +472,7 @@ class TestBroken:
                 result = processed(body, media_type)
                 assert len(result.events) == result.metadata["events"]
 
-    @hypothesis_settings(deadline=None, max_examples=200)
+    @hypothesis_settings(max_examples=200)
     @given(
         st.recursive(
             st.none() | st.booleans() | st.integers() | st.text(),

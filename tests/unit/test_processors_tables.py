@@ -123,7 +123,7 @@ class TestShape:
             assert sample(body) == [[str(n), f"x\r\n{n}", "é🎉"] for n in range(MAX_ROWS)]
             assert metadata(body)["rows"] == 200
 
-    @hypothesis_settings(deadline=None, max_examples=200)
+    @hypothesis_settings(max_examples=200)
     @given(st.lists(st.lists(st.text(max_size=8), min_size=2, max_size=4), min_size=1, max_size=5))
     def test_what_is_written_by_the_rules_is_read_back(self, rows: list[list[str]]) -> None:
         clean = [[cell.encode(errors="ignore").decode().replace("\0", "") for cell in row] for row in rows]

@@ -141,7 +141,7 @@ class TestEncodings:
             processed(bytes(range(0x80, 0x100)) * 20)
         assert caught.value.code == "unknown_encoding"
 
-    @hypothesis_settings(deadline=None, max_examples=200)
+    @hypothesis_settings(max_examples=200)
     @given(st.binary(max_size=100))
     @example(b"\xff\xfe\x00")
     @example(b"+ACE-\xff")
@@ -150,7 +150,7 @@ class TestEncodings:
             counted = processed(body)
             assert len(content(counted.outputs[0]).decode()) == counted.metadata["characters"]
 
-    @hypothesis_settings(deadline=None, max_examples=200)
+    @hypothesis_settings(max_examples=200)
     @given(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0")))
     def test_all_of_unicode_comes_through(self, text: str) -> None:
         for body in (text.encode(), codecs.BOM_UTF16_BE + text.encode("utf-16-be")):

@@ -366,7 +366,7 @@ ANYTHING = st.recursive(
 def test_whatever_comes_passes_or_is_refused(schema: Schema) -> None:
     fields = st.sampled_from([*schema["properties"], "other", "$id"])
 
-    @hypothesis_settings(deadline=None, max_examples=50)
+    @hypothesis_settings(max_examples=50)
     @given(st.dictionaries(fields | st.text(), ANYTHING))
     @example({"metadata": {"{": "{"}})
     @example({"types": [{}]})

@@ -242,7 +242,7 @@ any_query = st.dictionaries(
 
 
 class TestByteForByteWithBotocore:
-    @settings(deadline=None, max_examples=75)
+    @settings(max_examples=75)
     @given(case=cases, params=upload_params)
     @example(Case("/lead//double/../ +~%é?#", region="us-east-1"), {"Metadata": {}})
     def test_put(self, case: Case, params: dict[str, Any]) -> None:
@@ -251,14 +251,14 @@ class TestByteForByteWithBotocore:
 
         assert by_hand("PUT", case, headers) == by_client("put_object", case, params)
 
-    @settings(deadline=None, max_examples=75)
+    @settings(max_examples=75)
     @given(case=cases, params=download_params)
     def test_get(self, case: Case, params: list[tuple[str, str]]) -> None:
         query = {DOWNLOAD_QUERY[name]: value for name, value in params}
 
         assert by_hand("GET", case, query=query) == by_client("get_object", case, dict(params))
 
-    @settings(deadline=None, max_examples=50)
+    @settings(max_examples=50)
     @given(case=cases, part_number=st.integers(1, 10_000), upload_id=texts.filter(bool))
     def test_upload_part(self, case: Case, part_number: int, upload_id: str) -> None:
         query = {"partNumber": str(part_number), "uploadId": upload_id}
@@ -267,7 +267,7 @@ class TestByteForByteWithBotocore:
             "upload_part", case, {"PartNumber": part_number, "UploadId": upload_id}
         )
 
-    @settings(deadline=None, max_examples=200)
+    @settings(max_examples=200)
     @given(
         method=st.sampled_from(["DELETE", "GET", "HEAD", "POST", "PUT"]),
         case=cases,

@@ -15,7 +15,7 @@ import botocore.session
 import botocore.signers
 import pytest
 from botocore.config import Config
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from chalicelib.sigv4 import Credentials, bucket_location
@@ -110,7 +110,6 @@ credentials = st.builds(
 )
 
 
-@settings(deadline=None)  # making a client of botocore's is slow
 @given(
     bucket=st.sampled_from(["photos", "waybill-local-000000000000", "my.photos"]),
     region=st.sampled_from(["us-east-1", "eu-central-1", "us-gov-west-1", "cn-north-1"]),

@@ -48,6 +48,14 @@ def failed(flow: Flow) -> str:
     return key
 
 
+def uploaded(flow: Flow) -> str:
+    """The key of a file that lies there for a while before anybody works on it."""
+    key = flow.new_key("notes.txt")
+    flow.upload(key, BODY)
+    flow.clock.advance(60)
+    return key
+
+
 def retry(flow: Flow, key: str) -> Job:
     return retries.retry(flow.settings, keys.NOBODY, job_id_of(flow, key))
 
@@ -168,8 +176,7 @@ def test_a_newer_upload_that_lies_there_is_what_is_run(flow: Flow, newer: bytes)
 
 def test_what_the_failed_run_is_about_to_delete_is_not_built_on(flow: Flow) -> None:
     """Its end is written down, and the open object goes a moment later: a retry in between would lose it."""
-    key = flow.new_key("notes.txt")
-    flow.upload(key, BODY)
+    key = uploaded(flow)
     refused: list[Conflict] = []
 
     def retry_too_soon() -> None:
@@ -190,8 +197,7 @@ def test_what_the_failed_run_is_about_to_delete_is_not_built_on(flow: Flow) -> N
 
 
 def test_an_end_cut_off_before_it_was_complete_is_completed_before_a_retry(flow: Flow) -> None:
-    key = flow.new_key("notes.txt")
-    flow.upload(key, BODY)
+    key = uploaded(flow)
     with failing():
         flow.calls.meanwhile("after", "Publish", lambda: flow.calls.kill("before", 0))
         with contextlib.suppress(Killed):

@@ -147,6 +147,7 @@ def policy(partition: str, region: str, account: str, stage: str) -> dict[str, A
                     "lambda:CreateEventSourceMapping",
                     "lambda:UpdateEventSourceMapping",
                     "lambda:DeleteEventSourceMapping",
+                    "cloudformation:DescribeEvents",  # of a change set, whose ARN does not name the stack
                     "cloudwatch:DescribeAlarms",
                     "logs:DescribeLogGroups",
                     "logs:DescribeIndexPolicies",

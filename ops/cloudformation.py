@@ -30,6 +30,11 @@ ever how a stack begins, so that one which was taken back has left nothing but w
 NOTHING = ("didn't contain changes", "No updates are to be performed")
 
 
+EARLY = "EarlyValidation"
+"""In the reason of a change set that was found to be impossible before it was tried; what is wrong only its
+events say (AWS CloudFormation User Guide, "Validate stack deployments")."""
+
+
 class StackFailed(Exception):
     """CloudFormation has not done it; the message is one line that says why."""
 
@@ -141,8 +146,10 @@ class Stack:
         described = self._described(made)
         change_set = ChangeSet(made, creates, described["Changes"])
         if described["Status"] == "FAILED":
-            self.discard(change_set)
             reason = described.get("StatusReason", "")
+            if EARLY in reason:
+                reason = self._found_early(made) or reason
+            self.discard(change_set)
             if any(said in reason for said in NOTHING):
                 return None
             raise StackFailed(f"infra/template.yaml was refused: {reason}")
@@ -204,6 +211,16 @@ class Stack:
             if found[0]["Status"] not in ("CREATE_PENDING", "CREATE_IN_PROGRESS"):
                 return {**found[0], "Changes": [one for page in found for one in page.get("Changes", [])]}
             time.sleep(self._pause)
+
+    def _found_early(self, change_set: str) -> str:
+        """Empty where nobody may look, or there is nothing to see."""
+        found: dict[str, None] = {}
+        with suppress(ClientError):
+            answer = self._client.describe_events(ChangeSetName=change_set, Filters={"FailedEvents": True})
+            for event in answer["OperationEvents"]:
+                if event.get("ValidationFailureMode") == "FAIL":
+                    found[f"{event.get('LogicalResourceId')}: {event.get('ValidationStatusReason')}"] = None
+        return "; ".join(found)
 
     def _events(self) -> Iterator[dict[str, Any]]:
         """The latest first; a page holds a hundred, and a creation that is taken back has several."""

@@ -11,7 +11,8 @@ Chalice's file holds the functions, their roles, triggers and the API. What is d
   Chalice has no word;
 - the package is sent once, to the bucket of the stack, where Terraform would send it for every function, and
   one after another;
-- everything waits for the stack and the log groups of main.tf;
+- everything waits for the stack and the log groups of main.tf, and the bucket's notifications for leave to
+  call functions: S3 takes none without it;
 - what is secret comes from variables, so that it is in no file.
 """
 
@@ -43,6 +44,7 @@ def made_valid(chalice: Mapping[str, Any], prefix: str, secrets: Iterable[str]) 
     _give_the_api_a_stage(resources, prefix)
     _take_the_package_from_the_bucket(resources)
     _wait_for_the_stack(resources)
+    _notify_who_may_be_called(resources)
     _ask_for_secrets(resources, set(secrets))
     data = {kind: named for kind, named in chalice["data"].items() if kind != "null_data_source"}
     return {
@@ -68,6 +70,13 @@ def hand_failed_events_over(resources: Resources, queue_arn: str) -> None:
         }
         for name in ASYNCHRONOUS
     }
+
+
+def leave_the_scanner_its_events(resources: Resources) -> None:
+    """Terraform replaces all that the bucket tells of, and so what GuardDuty has turned on to hear of objects
+    (GuardDuty User Guide, "Create or update IAM role policy")."""
+    for notification in resources["aws_s3_bucket_notification"].values():
+        notification["eventbridge"] = True
 
 
 def limit_requests(resources: Resources, rate: float, burst: int) -> None:
@@ -131,6 +140,18 @@ def _wait_for_the_stack(resources: Resources) -> None:
     """Triggers name functions, and functions wait for both, so that all of it does."""
     for function in resources["aws_lambda_function"].values():
         function["depends_on"] = [*function.get("depends_on", []), STACK, LOG_GROUPS]
+
+
+def _notify_who_may_be_called(resources: Resources) -> None:
+    """PutBucketNotificationConfiguration asks each function at once (S3 User Guide, "Granting permissions to
+    publish event notification messages to a destination")."""
+    of_s3 = [
+        f"aws_lambda_permission.{name}"
+        for name, permission in resources["aws_lambda_permission"].items()
+        if permission["principal"].startswith("s3.")
+    ]
+    for notification in resources["aws_s3_bucket_notification"].values():
+        notification["depends_on"] = of_s3
 
 
 def _ask_for_secrets(resources: Resources, secrets: set[str]) -> None:

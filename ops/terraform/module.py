@@ -45,6 +45,8 @@ def prepare(target: Target, directory: Path) -> tuple[str, ...]:
     chalice.copy(target, work, known, Prefixes.of(settings))
     made = functions.made_valid(chalice.package(target, work, secrets), prefix, tuple(secrets))
     functions.hand_failed_events_over(made["resource"], _arn_of_queue(target, known["FailedEventsQueueUrl"]))
+    if parameters["MalwareScan"] == "guardduty":
+        functions.leave_the_scanner_its_events(made["resource"])
     if options.throttle:
         functions.limit_requests(made["resource"], *options.throttle)
     made["locals"] |= {

@@ -535,6 +535,40 @@ def test_a_change_set_that_is_refused_says_why_and_leaves_no_stack_behind() -> N
     assert cloudformation.calls == ["create_change_set CREATE", "delete_change_set", "delete_stack"]
 
 
+EARLY = "The following hook(s)/validation failed: [AWS::EarlyValidation::ResourceExistenceCheck]."
+
+
+def validated(resource: str, mode: str, reason: str) -> dict[str, str]:
+    """As DescribeEvents has it."""
+    return {
+        "EventType": "VALIDATION_ERROR",
+        "LogicalResourceId": resource,
+        "ValidationFailureMode": mode,
+        "ValidationStatusReason": reason,
+    }
+
+
+@pytest.mark.parametrize("may_look", [True, False])
+def test_what_cannot_be_is_told_before_it_is_tried(may_look: bool) -> None:
+    """The change set says no more than that; its events say what."""
+    taken = validated("Queue", "FAIL", "Resource of type 'AWS::SQS::Queue' already exists.")
+    events = [taken, validated("Bucket", "WARN", "It is not empty."), taken]
+
+    class Validating(CloudFormation):
+        def describe_events(self, **request: Any) -> Any:
+            assert request["ChangeSetName"] == "change-set"
+            assert "delete_change_set" not in self.calls[1:]
+            if not may_look:
+                raise ClientError({"Error": {"Code": "AccessDenied", "Message": "No."}}, "DescribeEvents")
+            return {"OperationEvents": events}
+
+    with pytest.raises(StackFailed) as failed:
+        stack(Validating("UPDATE_COMPLETE", reason=EARLY)).propose("{}", {})
+
+    said = "Queue: Resource of type 'AWS::SQS::Queue' already exists." if may_look else EARLY
+    assert str(failed.value) == f"infra/template.yaml was refused: {said}"
+
+
 def test_a_failure_is_told_by_what_failed_first() -> None:
     cloudformation = CloudFormation("CREATE_IN_PROGRESS", "ROLLBACK_IN_PROGRESS", None)
 

@@ -125,6 +125,26 @@ def test_only_the_environment_of_the_stage_takes_the_role() -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("repository", "is_one"),
+    [
+        ("octo-org/octo.repo", True),
+        # Of repositories made after 15 July 2026 (GitHub Docs, "OpenID Connect reference").
+        ("octo-org@123456/octo.repo@456789", True),
+        ("octo-org@123456/octo.repo", False),
+        ("octo-org/octo.repo@456789", False),
+        ("octo-org", False),
+        ("octo-org/*", False),
+        ("octo-org@*/octo.repo@*", False),
+        ("octo-org/octo.repo:environment:dev", False),
+    ],
+)
+def test_a_repository_is_named_as_its_tokens_name_it(repository: str, is_one: bool) -> None:
+    pattern = template.load(ROOT / "infra" / "github-oidc.yaml")["Parameters"]["Repository"]["AllowedPattern"]
+
+    assert bool(re.search(pattern, repository)) is is_one
+
+
 @pytest.mark.parametrize("name", ["Resources", "Functions"])
 def test_its_policies_fit(name: str) -> None:
     document = json.dumps(ROLE["Resources"][name]["Properties"]["PolicyDocument"], separators=(",", ":"))

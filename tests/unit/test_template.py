@@ -6,6 +6,7 @@ has no `s3:signatureAge`: no run against it would miss them. So what the templat
 
 import json
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -226,6 +227,30 @@ def test_what_is_sent_fits_and_says_the_same() -> None:
     assert json.loads(one_line) == json.loads(
         sent["Resources"]["Dashboard"]["Properties"]["DashboardBody"]["Fn::Sub"]
     )
+
+
+def test_loops_are_such_as_the_transform_takes() -> None:
+    """It takes an object whose first name is Condition for a function, and takes no Fn::If within a loop.
+
+    On GitHub, aws-cloudformation/cfn-language-discussion, issues 147 and 135.
+    """
+    sent = json.loads(template.body(template.load(TEMPLATE)))["Resources"]
+    loops = [body for name, body in sent.items() if name.startswith(LOOP)]
+
+    assert loops
+    for _, _, fragment in loops:
+        assert "Fn::If" not in json.dumps(fragment)
+        assert [next(iter(resource)) for resource in fragment.values()] == ["Type"]
+    assert [where for where in first_names(sent) if where.endswith("/Condition")] == []
+
+
+def first_names(node: Any, where: str = "") -> Iterator[str]:
+    """The place of every object, and the name that it begins with."""
+    inner = enumerate(node) if isinstance(node, list) else node.items() if isinstance(node, dict) else ()
+    if isinstance(node, dict) and node:
+        yield f"{where}/{next(iter(node))}"
+    for key, value in inner:
+        yield from first_names(value, f"{where}/{key}")
 
 
 def texts(node: Any) -> list[str]:

@@ -201,6 +201,35 @@ def test_everything_waits_for_the_stack_and_failures_of_a_batch_are_reported(mad
         )
 
 
+def test_the_bucket_is_told_of_functions_when_it_may_call_them(made: Any) -> None:
+    """S3 refuses them otherwise: "Unable to validate the following destination configurations"."""
+    allowed = {
+        f"aws_lambda_permission.{name}": permission["function_name"]
+        for name, permission in each(made, "aws_lambda_permission")
+    }
+    (notification,) = (body for _, body in each(made, "aws_s3_bucket_notification"))
+    callable_before = {allowed[name] for name in notification["depends_on"]}
+
+    assert {target["lambda_function_arn"] for target in notification["lambda_function"]} == callable_before
+
+
+@pytest.mark.parametrize("scans", [True, False])
+def test_the_scanner_hears_of_objects_after_terraform_has_set_notifications(
+    project: Path, tmp_path: Path, scans: bool
+) -> None:
+    """A bucket has one set of them; Terraform writes all of it."""
+    mine = tmp_path / "project"
+    shutil.copytree(project, mine)
+    config = json.loads((mine / ".chalice" / "config.json").read_text())
+    config["stages"]["dev"]["environment_variables"] |= {"MALWARE_SCAN": "guardduty" if scans else "none"}
+    (mine / ".chalice" / "config.json").write_text(json.dumps(config))
+    module.prepare(target_of(mine), tmp_path / "out")
+    made = json.loads((tmp_path / "out" / "functions.tf.json").read_text())
+    (notification,) = made["resource"]["aws_s3_bucket_notification"].values()
+
+    assert notification.get("eventbridge", False) is scans
+
+
 def test_all_names_are_the_stages_own(made: Any) -> None:
     for kind, key in (
         ("aws_lambda_function", "function_name"),

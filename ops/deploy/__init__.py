@@ -40,10 +40,10 @@ def run(options: argparse.Namespace) -> int:
                 needed = rights.policy(there.partition, there.region, there.account, there.stage)
                 _say(json.dumps(needed, indent=2))
                 return 0
-            deployment = steps.Deployment(steps.plan(there), _say)
+            rollout = steps.Rollout(steps.plan(there), _say)
             _say(f"{'Looking at' if options.dry_run else 'Deploying'} {there.where}")
             if options.dry_run:
-                deployment.preview()
+                rollout.preview()
                 _say("Nothing was changed. Functions are brought up to date by every deployment.")
                 return 0
     except (Refused, Failed, CannotLook) as error:
@@ -51,16 +51,14 @@ def run(options: argparse.Namespace) -> int:
         return 2
     try:
         with errors_in_one_line(where):
-            url = deployment.run()
+            url = rollout.run()
     except (Failed, CannotLook) as error:
         print(f"error: {error}\n{AGAIN}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print(f"Interrupted. {AGAIN}", file=sys.stderr)
         return 130
-    told = (
-        "Deployed." if deployment.changed else "Deployed; but for the functions' code nothing had to change."
-    )
+    told = "Deployed." if rollout.changed else "Deployed; but for the functions' code nothing had to change."
     _say(f"{told} The API: {url}")
     return 0
 

@@ -56,8 +56,8 @@ def plan(target: Target) -> Plan:
     return Plan(target, config, chosen, settings, hidden, parameters, body)
 
 
-class Deployment:
-    """`say` is told every step when it begins, and every line of what it does."""
+class Rollout:
+    """Carries a plan out; `say` is told every step when it begins, and every line of what it does."""
 
     def __init__(self, plan: Plan, say: Say) -> None:
         self._plan = plan

@@ -195,7 +195,7 @@ def resumed(
     with deployer.may_not("cloudformation:ExecuteChangeSet"):
         fails()
     with patch.context() as cut:
-        cut.setattr(steps.Deployment, "configure", cut_off)
+        cut.setattr(steps.Rollout, "configure", cut_off)
         fails()
     with deployer.may_not("lambda:CreateFunction", "*-on_scan"):
         fails()

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Collection
+from importlib.resources import files
 from typing import Any
 
 import pytest
@@ -94,6 +95,28 @@ def test_the_role_may_call_exactly_the_functions_of_its_states(worker: str) -> N
     assert called <= {FUNCTION + step for step in STEPS}
     assert ("StartWorkers" in statements) == ("fargate" in worker)
     assert ("Transcribe" in statements) == ("amazon" in worker)
+
+
+def test_an_action_that_knows_no_resource_is_allowed_for_all(worker: str) -> None:
+    """IAM refuses it where an ARN is named (Service Authorization Reference, as cfn-lint has it)."""
+    listed = files("cfnlint.data.AdditionalSpecs").joinpath("Policies.json").read_text(encoding="utf-8")
+    services = json.loads(listed)
+    named = {
+        action
+        for resource in STACKS[worker].resources.values()
+        for inline in resource.get("Policies", [])
+        for statement in inline["PolicyDocument"]["Statement"]
+        for action in listed_in(statement["Action"])
+        if statement["Resource"] != "*"
+    }
+    assert named
+    for action in named:
+        service, _, name = action.partition(":")
+        assert services[service]["Actions"][name.lower()].get("Resources"), action
+
+
+def listed_in(one_or_many: str | list[str]) -> list[str]:
+    return [one_or_many] if isinstance(one_or_many, str) else one_or_many
 
 
 def role(worker: str, name: str) -> dict[str, Any]:

@@ -109,9 +109,20 @@ def credentials() -> Credentials:
     return Credentials(str(frozen.access_key), str(frozen.secret_key), frozen.token)
 
 
+_SAID_LATE = {
+    "NoSuchKey": 404,
+    "NoSuchUpload": 404,
+    "ConditionalRequestConflict": 409,
+    "PreconditionFailed": 412,
+}
+"""What S3 may find out after it has begun to answer with 200, as it does for copies and for what is put
+together of parts (Amazon S3 API Reference, `CopyObject`): the SDK makes a 500 of any such error."""
+
+
 def http_status(error: "ClientError") -> int:
     """The status that the service answered a failed call with."""
-    return int(error.response["ResponseMetadata"]["HTTPStatusCode"])
+    status = int(error.response["ResponseMetadata"]["HTTPStatusCode"])
+    return _SAID_LATE.get(error.response["Error"].get("Code", ""), status) if status == 500 else status
 
 
 def was_repeated(error: "ClientError") -> bool:

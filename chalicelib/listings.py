@@ -28,7 +28,7 @@ def page(settings: Settings, owner: str, query: Mapping[str, str]) -> dict[str, 
     room = MAX_BYTES
     for job in found.jobs:
         view = job.view()
-        room -= len(to_json(view))
+        room -= len(to_json(view).encode())
         if shown and room < 0:
             return {"jobs": shown, "cursor": partition.cursor_behind(shown[-1]["jobId"])}
         shown.append(view)

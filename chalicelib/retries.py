@@ -103,6 +103,9 @@ def _copied_back(settings: Settings, job: Job, key: str) -> Any:
         return None
     s3 = clients.s3()
     try:
+        if job.size > storage.WHOLE_COPY:
+            storage.copy_back_in_parts(settings, job.key, key)
+            return storage.head(settings, key)
         return s3.copy_object(
             Bucket=settings.bucket,
             Key=key,
@@ -111,9 +114,8 @@ def _copied_back(settings: Settings, job: Job, key: str) -> Any:
             TaggingDirective="REPLACE",
         )["CopyObjectResult"]
     except s3.exceptions.ClientError as error:
-        if clients.http_status(error) == 404:
-            return None
-        if clients.http_status(error) in (409, 412):
+        # Something lies there already, there is nothing to copy, or the SDK has completed an upload twice.
+        if clients.http_status(error) in (404, 409, 412):
             return storage.head(settings, key)
         raise
 

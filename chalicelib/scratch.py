@@ -8,7 +8,7 @@ import stat
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -19,18 +19,14 @@ from chalicelib.once import once
 from chalicelib.settings import MiB
 
 PREFIX = "waybill-job-"
+LARGE_PREFIX = "waybill-large-"
+"""Of directories that are locked (flock(2)) as long as their process lives, and nobody's once it does not."""
 
 ROOM = 120 * MiB
 """For originals; what is made of them may take three times as much again. Lambda has 512 MiB by default."""
 
-LARGE_PREFIX = "waybill-large-"
-"""Of directories that are locked (flock(2)) as long as their process lives, and nobody's once it does not."""
-
 SETTLING = 5
 """Seconds, many times more than lie between the making of such a directory and its lock."""
-
-LEFT_BEHIND = 3600
-"""Seconds after which a directory is nobody's any more: no job takes as long."""
 
 CHUNK = MiB
 
@@ -61,17 +57,14 @@ def place(size: int, begin_by: float = math.inf) -> Iterator[Place]:
     Raises:
         NoTurn: there was none until `begin_by`, a moment of `time.monotonic()`.
     """
-    with _room().hold(size, begin_by), _directory(PREFIX) as place:
+    with _room().hold(size, begin_by), _directory(PREFIX) as place, _locked(place.original.parent):
         yield place
 
 
 @contextmanager
 def large_place() -> Iterator[Place]:
-    """A directory for an original of any size; what killed workers have left of theirs goes first.
-
-    At once, and not after a while: the next try may be on the same disk, and has to find room on it.
-    """
-    remove_leftovers(LARGE_PREFIX, SETTLING, locked=True)
+    """A directory for an original of any size; what killed workers have left of theirs goes first."""
+    remove_leftovers(LARGE_PREFIX)
     with _directory(LARGE_PREFIX) as place, _locked(place.original.parent):
         yield place
 
@@ -100,16 +93,21 @@ def _directory(prefix: str) -> Iterator[Place]:
 
 @once
 def _room() -> Budget:
-    remove_leftovers()
+    remove_leftovers(PREFIX)
     return Budget(ROOM)
 
 
-def remove_leftovers(prefix: str = PREFIX, left_behind: int = LEFT_BEHIND, *, locked: bool = False) -> None:
-    """Delete what processes have left behind that were killed; `locked`, unless one holds it still."""
+def remove_leftovers(prefix: str) -> None:
+    """Delete what processes have left behind that were killed.
+
+    At once, and not after a while: who comes next is on the same disk, and has to find room on it. A function
+    that runs out of time or memory begins anew where it was, with all that lies in /tmp (Lambda Developer
+    Guide, "Failures during the invoke phase").
+    """
     for path in Path(tempfile.gettempdir()).glob(prefix + "*"):
         with suppress(OSError):
             found = path.lstat()
             ours = stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid()
-            if ours and time.time() - found.st_mtime > left_behind:
-                with _locked(path) if locked else nullcontext():
+            if ours and time.time() - found.st_mtime > SETTLING:
+                with _locked(path):
                     shutil.rmtree(path)

@@ -1,6 +1,9 @@
 """The bucket: opening an original pinned to its content, copying and removing it, writing outputs."""
 
+import math
 import re
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from io import SEEK_END, BytesIO
@@ -23,6 +26,8 @@ WHOLE_COPY = 256 * MiB
 would have made one of gigabytes."""
 COPY_PART = 128 * MiB
 COPIES_AT_ONCE = 8
+COPIES_BACK_AT_ONCE = 20
+"""Somebody waits for these: of the most that can be put back, two rounds."""
 
 WHOLE_OUTPUT = 64 * MiB
 """Larger outputs are sent in parts, side by side."""
@@ -168,6 +173,51 @@ def _copy_in_parts(settings: Settings, source: Any, destination: str, extra: Any
         raise _replaced_on_the_way() from None
 
 
+def copy_back_in_parts(settings: Settings, source: str, destination: str) -> None:
+    """Copy an object to a key where nothing lies; without its tags, as it is an upload of now.
+
+    By hand, as s3transfer knows no such condition. In the same parts in which it was moved: what is of one
+    content, and in the same parts, has one etag.
+
+    Raises:
+        ClientError: of status 404, there is no such object; of 409 or 412, something lies there.
+    """
+    s3, bucket = clients.s3(), settings.bucket
+    found = s3.head_object(Bucket=bucket, Key=source)
+    size = found["ContentLength"]
+    upload_id = s3.create_multipart_upload(
+        Bucket=bucket, Key=destination, ContentType=found["ContentType"], Metadata=found["Metadata"]
+    )["UploadId"]
+
+    def copy_part(number: int) -> Any:
+        begin = (number - 1) * COPY_PART
+        made = s3.upload_part_copy(
+            Bucket=bucket,
+            Key=destination,
+            UploadId=upload_id,
+            PartNumber=number,
+            CopySource={"Bucket": bucket, "Key": source},
+            CopySourceRange=f"bytes={begin}-{min(begin + COPY_PART, size) - 1}",
+            CopySourceIfMatch=found["ETag"],
+        )
+        return {"PartNumber": number, "ETag": made["CopyPartResult"]["ETag"]}
+
+    try:
+        with ThreadPoolExecutor(COPIES_BACK_AT_ONCE, thread_name_prefix="copies") as pool:
+            parts = list(pool.map(copy_part, range(1, math.ceil(size / COPY_PART) + 1)))
+        s3.complete_multipart_upload(
+            Bucket=bucket,
+            Key=destination,
+            UploadId=upload_id,
+            MultipartUpload={"Parts": parts},
+            IfNoneMatch="*",
+        )
+    except Exception:
+        with suppress(s3.exceptions.ClientError):
+            s3.abort_multipart_upload(Bucket=bucket, Key=destination, UploadId=upload_id)
+        raise
+
+
 def _replaced_on_the_way() -> Superseded:
     return Superseded("A newer upload came while the file was being moved.")
 
@@ -190,7 +240,8 @@ def remove_open(settings: Settings, job: Job) -> None:
 def remove_retried(settings: Settings, job: Job) -> None:
     """Delete what an earlier, failed run has left of the same content, now that the original lies elsewhere.
 
-    Copies of one content have one etag, however it was uploaded, and a retried run has that of such a copy.
+    Copies of one content have one etag, however it was uploaded, as long as they are made in the same parts;
+    and a retried run has that of such a copy.
     """
     remove(settings, final_key(settings.failed_prefix, job), job.etag)
 

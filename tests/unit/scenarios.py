@@ -40,6 +40,8 @@ class Scenario:
     """What may be left behind on the way: parts of `state` that are not compared."""
     buried: int = 0
     """Deliveries that are dead letters in the end."""
+    large: bool = False
+    """Whether its files are such as are copied in parts."""
     env: Mapping[str, str] = field(default_factory=dict)
     """Settings of the stage that are not those of all."""
 
@@ -515,7 +517,7 @@ SCENARIOS = [
     Scenario("the last attempt", "consume", last_attempt, "FAILED"),
     Scenario("a file that is gone", "consume", without_its_file, "FAILED", lossless=False),
     Scenario("a dropped document", "consume", queued(dropped)),
-    Scenario("a large file", "consume", in_parts, leaves=PARTS),
+    Scenario("a large file", "consume", in_parts, leaves=PARTS, large=True),
     Scenario("a file that is overtaken", "consume", overtaken),
     # Who comes late finds no file any more, and so another error. Without its message nothing points to a
     # job whose file was replaced: where keys carry no job id, the newer file is a job of its own.
@@ -637,6 +639,13 @@ SCENARIOS = [
         "a failed job is retried",
         "retry_job",
         asked("POST", "/jobs/{}/retry", before=lambda stage: job_of(failed(stage))),
+    ),
+    Scenario(
+        "a failed job of a large file is retried",
+        "retry_job",
+        asked("POST", "/jobs/{}/retry", before=lambda stage: job_of(failed(stage))),
+        leaves=PARTS,
+        large=True,
     ),
     Scenario(
         "a retry is finished",

@@ -147,6 +147,18 @@ class TestLongLists:
         assert [one for page in pages for one in page] == [job_id(number) for number in reversed(range(7))]
         assert 1 < len(pages[0]) < 5
 
+    def test_it_is_bytes_that_count(self, aws: Settings, call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+        """In most scripts, a character takes two or three of them."""
+        monkeypatch.setattr(listings, "MAX_BYTES", 4_000)
+        for number in range(20):
+            key = f"uploads/_/{job_id(number)}/{'写真' * 25}.jpg"
+            open_ledger(aws).record(upload_at(key))
+
+        answer = call("GET", "/jobs")
+
+        assert len(answer.json_body["jobs"]) > 1
+        assert len(answer.body) < 4_200  # the jobs, and what is around them
+
     def test_a_job_that_is_too_large_by_itself_is_shown_all_the_same(
         self, aws: Settings, call: Call, monkeypatch: pytest.MonkeyPatch
     ) -> None:

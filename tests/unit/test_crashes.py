@@ -27,7 +27,7 @@ from tests.unit.fake.aws import SPOILERS, Killed
 from tests.unit.fake.graph import Graph
 from tests.unit.fake.leave import Leave
 from tests.unit.fake.stage import Stage, running
-from tests.unit.scenarios import HEAVY, SCENARIOS, Scenario, in_parts
+from tests.unit.scenarios import HEAVY, SCENARIOS, Scenario
 
 HOW = [*SPOILERS, "sent twice"]
 DEATHS = [how for how, (_, error) in SPOILERS.items() if error is None]
@@ -98,7 +98,7 @@ def test_every_handler_has_a_scenario(stage: Stage) -> None:
 def test_whatever_becomes_of_a_call_all_ends_as_if_nothing_had_been(
     stage: Stage, scenario: Scenario, reports: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if scenario.prepare is in_parts:
+    if scenario.large:
         monkeypatch.setattr(storage, "WHOLE_COPY", 10)
         monkeypatch.setattr(storage, "COPY_PART", 10)
     stage.reports_failures = reports

@@ -8,10 +8,10 @@ from typing import Any, Literal
 
 import pytest
 
-from chalicelib import deletion, keys, pipeline, retries
+from chalicelib import deletion, keys, pipeline, retries, storage
 from chalicelib.errors import Conflict, NotFound, StillEnding
 from chalicelib.jobs import Job, Status
-from chalicelib.settings import Settings
+from chalicelib.settings import MiB, Settings
 from tests.unit.flow import Flow, Killed, When
 from tests.unit.test_deletion import consume_each, job_id_of, settle
 
@@ -37,11 +37,11 @@ def failing() -> Iterator[None]:
         yield
 
 
-def failed(flow: Flow) -> str:
+def failed(flow: Flow, body: bytes = BODY) -> str:
     """The key that a failed job came in by."""
     key = flow.new_key("notes.txt")
     with failing():
-        job = flow.run(key, BODY)
+        job = flow.run(key, body)
     assert (job.status, job.run) == (Status.FAILED, 1)
     assert list(flow.objects()) == [job.key]
     flow.clock.advance(2)
@@ -286,3 +286,53 @@ def test_a_deletion_meanwhile_wins_and_nothing_is_left(flow: Flow) -> None:
     settle(flow)
     assert flow.objects() == {}
     assert flow.job(key).status is Status.DELETED
+
+
+class TestLargeFiles:
+    """What one CopyObject takes too long for, who asks over HTTP above all. The limit is lowered."""
+
+    BODY = b"some text\n" * (6 * MiB // 10)
+
+    @pytest.fixture(autouse=True)
+    def _low_limit(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(storage, "WHOLE_COPY", MiB)
+        monkeypatch.setattr(storage, "COPY_PART", 5 * MiB)
+
+    def test_one_is_put_back_in_parts_with_its_type_and_metadata(self, flow: Flow) -> None:
+        key = failed(flow, self.BODY)
+        moved = flow.s3.head_object(Bucket=flow.settings.bucket, Key=flow.job(key).key)
+        flow.calls.made.clear()
+
+        assert retry(flow, key).run == 2
+
+        assert (flow.calls.count("CopyObject"), flow.calls.count("UploadPartCopy")) == (0, 2)
+        back = flow.s3.head_object(Bucket=flow.settings.bucket, Key=key)
+        # By which the copy under failed/ is known, and removed, once the retried run has ended.
+        assert back["ETag"] == moved["ETag"]
+        assert (back["ContentType"], back["Metadata"]) == (moved["ContentType"], moved["Metadata"])
+        assert flow.content(key) == self.BODY
+
+    def test_the_retried_run_leaves_no_second_copy(self, flow: Flow) -> None:
+        key = failed(flow, self.BODY)
+        retry(flow, key)
+        settle(flow)
+        job = flow.job(key)
+        assert (job.status, job.run) == (Status.COMPLETED, 2)
+        assert list(flow.objects()) == [job.key, job.outputs[0]["key"]]
+
+    def test_a_newer_upload_meanwhile_is_what_is_run_and_no_part_is_left(self, flow: Flow) -> None:
+        key = failed(flow, self.BODY)
+        flow.calls.meanwhile("before", "CompleteMultipartUpload", lambda: flow.put(key, b"newer"))
+
+        assert retry(flow, key).size == len(b"newer")
+
+        settle(flow)
+        assert flow.content(flow.job(key).key) == b"newer"
+        assert "Uploads" not in flow.s3.list_multipart_uploads(Bucket=flow.settings.bucket)
+
+    def test_one_that_is_gone_cannot_be_retried(self, flow: Flow) -> None:
+        key = failed(flow, self.BODY)
+        flow.s3.delete_object(Bucket=flow.settings.bucket, Key=flow.job(key).key)
+        with pytest.raises(Conflict) as refused:
+            retry(flow, key)
+        assert refused.value.code == "original_missing"

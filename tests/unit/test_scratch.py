@@ -12,7 +12,7 @@ import pytest
 
 from chalicelib import scratch
 from chalicelib.errors import NoTurn
-from chalicelib.scratch import CHUNK, LARGE_PREFIX, LEFT_BEHIND, PREFIX, ROOM, SETTLING
+from chalicelib.scratch import CHUNK, LARGE_PREFIX, PREFIX, ROOM, SETTLING
 
 
 @pytest.fixture(autouse=True)
@@ -74,11 +74,9 @@ def test_only_so_much_lies_there_at_a_time() -> None:
 
 
 def test_what_killed_processes_left_is_deleted_and_nothing_else(temporary: Path) -> None:
-    old = left_behind(temporary, PREFIX + "old", LEFT_BEHIND + 60)
-    kept = [
-        left_behind(temporary, PREFIX + "new", LEFT_BEHIND - 60),
-        left_behind(temporary, "waybill-demo", LEFT_BEHIND + 60),
-    ]
+    """The function's next process has the disk of the one that ran out of time, and as it left it."""
+    old = left_behind(temporary, PREFIX + "old", SETTLING + 1)
+    kept = [left_behind(temporary, PREFIX + "fresh", 0), left_behind(temporary, "waybill-demo", 3600)]
     (target := temporary / "target").mkdir()
     (link := temporary / (PREFIX + "link")).symlink_to(target)
     os.utime(link, (0, 0), follow_symlinks=False)
@@ -92,10 +90,20 @@ def test_what_killed_processes_left_is_deleted_and_nothing_else(temporary: Path)
 def test_a_leftover_that_is_somebody_else_s_is_left_to_them(
     temporary: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path = left_behind(temporary, PREFIX + "old", LEFT_BEHIND + 60)
+    path = left_behind(temporary, PREFIX + "old", SETTLING + 1)
     monkeypatch.setattr(os, "getuid", lambda: path.stat().st_uid + 1)
-    scratch.remove_leftovers()
+    scratch.remove_leftovers(PREFIX)
     assert path.exists()
+
+
+def test_what_another_process_is_at_stays(temporary: Path) -> None:
+    with scratch.place(1) as one:
+        one.original.write_bytes(b"a photo")
+        os.utime(one.original.parent, (0, 0))
+        scratch._room.cache_clear()  # as in a process that has not begun
+        with scratch.place(1):
+            assert one.original.exists()
+    assert list(temporary.iterdir()) == []
 
 
 def test_the_next_worker_deletes_at_once_what_a_killed_one_has_left(temporary: Path) -> None:

@@ -204,6 +204,7 @@ class S3:
 
     def complete_multipart_upload(self, request: Any) -> Any:
         upload = self._upload(request)
+        self._check_absent(request)
         named = request.get("MultipartUpload", {}).get("Parts", [])
         bodies: list[bytes] = []
         for part in named:

@@ -25,7 +25,8 @@ Or try, in another terminal:
   UPLOAD_URL=$(echo "$RESPONSE" | python3 -c 'import sys,json; print(json.load(sys.stdin)["uploadUrl"])')
   echo '{{"id": "order-1", "total": 12.50}}' > order.json
   curl -X PUT "$UPLOAD_URL" --data-binary @order.json
-  curl -s{bearer} {api}/jobs
+  sleep 2
+  curl -s{bearer} {api}/jobs | python3 -m json.tool
   {ls} processed/
 
 The deployed API Gateway answers the same on {gateway}

@@ -21,7 +21,7 @@ import pytest
 
 from ops.stack import HTTP_USER, LocalStack
 from ops.state import CHECKOUT, StackError, clear, default_state_dir
-from tests.stack.user import User, eventually, http_call
+from tests.stack.user import User, eventually
 
 
 @pytest.fixture
@@ -278,12 +278,15 @@ def test_a_signal_stops_everything_whenever_it_comes(
 def test_the_lines_it_prints_work_as_they_stand(run: subprocess.Popen[str], tmp_path: Path) -> None:
     lines = [line.strip() for line in read_until(run, "Logs").splitlines()]
     first = next(number for number, line in enumerate(lines) if line.startswith("RESPONSE="))
-    presign, extract, write, upload, jobs, ls = lines[first : first + 6]
-    shell = "\n".join(["set -e", f"cd {tmp_path}", presign, extract, write, upload])
+    presign, extract, write, upload, pause, jobs, ls = lines[first : first + 7]
+    shell = "\n".join(["set -e", f"cd {tmp_path}", presign, extract, write, upload, pause])
     subprocess.run(["bash", "-c", shell], check=True, capture_output=True)
-    url = jobs.removeprefix("curl -s ")
-    eventually(lambda: b"COMPLETED" in http_call("GET", url).body, "the order is done")
-    (job,) = json.loads(http_call("GET", url).body)["jobs"]
+
+    def ended() -> str | None:
+        shown = subprocess.run(jobs, shell=True, capture_output=True, text=True, check=True).stdout
+        return shown if "COMPLETED" in shown else None
+
+    (job,) = json.loads(eventually(ended, "the order is done"))["jobs"]
     listed = subprocess.run(ls, shell=True, cwd=CHECKOUT, capture_output=True, text=True, check=True)
     assert job["key"] in listed.stdout
 

@@ -200,7 +200,8 @@ def ls(options: argparse.Namespace) -> int:
             for entry in page.get("Contents", []):
                 print(f"{entry['Size']:>12,}  {entry['LastModified']:%Y-%m-%d %H:%M:%S}  {entry['Key']}")
     except EndpointConnectionError:
-        print(f"error: no embedded AWS answers on {endpoint_url}; `make run` starts it", file=sys.stderr)
+        what = "`make run` starts it; --aws-port names its AWS_PORT, where that is another"
+        print(f"error: no embedded AWS answers on {endpoint_url}; {what}", file=sys.stderr)
         return 1
     return 0
 

@@ -127,7 +127,8 @@ def test_ls_without_a_stack_says_how_to_get_one() -> None:
         command = [sys.executable, "-m", "ops", "ls", "--aws-port", str(closed.getsockname()[1])]
         listed = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, check=False)
     assert listed.returncode == 1
-    assert re.fullmatch(r"error: no embedded AWS answers on .*; `make run` starts it\n", listed.stderr)
+    hint = "`make run` starts it; --aws-port names its AWS_PORT, where that is another"
+    assert re.fullmatch(rf"error: no embedded AWS answers on .*; {hint}\n", listed.stderr)
 
 
 def test_the_state_directory_belongs_to_the_checkout_and_lies_outside_it() -> None:

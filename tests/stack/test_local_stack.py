@@ -19,6 +19,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
+from ops.ports import listen
 from ops.stack import HTTP_USER, LocalStack
 from ops.state import CHECKOUT, StackError, clear, default_state_dir
 from tests.stack.user import User, eventually
@@ -150,11 +151,26 @@ def test_a_busy_port_is_named_with_the_way_round_it(
 ) -> None:
     ports: dict[str, Any] = {argument: busy_port}
     with (
-        pytest.raises(StackError, match=rf"port {busy_port} is in use.*make run {variable}={busy_port + 1}$"),
+        pytest.raises(
+            StackError, match=rf"port {busy_port} is in use; .*make run {variable}={busy_port + 1}$"
+        ),
         LocalStack(state_dir=tmp_path, **ports),
     ):
         pass
     assert not processes_of(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("port", "address", "said"),
+    [
+        (80000, "127.0.0.1", "there is no port 80000: PORT takes one up to 65535"),
+        # TEST-NET-1 (RFC 5737) is no address of this machine.
+        (0, "192.0.2.1", r"cannot listen on 192.0.2.1, port 0 \(.+\); PORT names another"),
+    ],
+)
+def test_a_port_that_is_not_to_be_had_is_not_called_busy(port: int, address: str, said: str) -> None:
+    with pytest.raises(StackError, match=rf"^{said}$"):
+        listen(port, "PORT", address)
 
 
 def test_its_ports_are_its_own_from_the_first_moment(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ import pytest
 
 from ops.ports import listen
 from ops.stack import HTTP_USER, LocalStack
-from ops.state import CHECKOUT, StackError, clear, default_state_dir
+from ops.state import CHECKOUT, StackError, clear, default_state_dir, lock
 from tests.stack.user import User, eventually
 
 
@@ -96,6 +96,39 @@ def test_the_data_of_a_running_stack_is_not_cleared(stack: LocalStack) -> None:
     with pytest.raises(StackError, match="already running"):
         clear(stack.state_dir)
     assert stack.app_dir.exists()
+
+
+def test_make_under_another_python_leaves_the_environment_of_a_running_stack_alone(tmp_path: Path) -> None:
+    """`make PYTHON=python3.12 deploy` beside a `make run` of 3.11, say."""
+    checkout, state_dir = tmp_path / "checkout", tmp_path / "state"
+    shutil.copytree(CHECKOUT / "ops", checkout / "ops", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(CHECKOUT / "Makefile", checkout)
+    for name in (
+        "requirements.txt",
+        "worker/requirements.txt",
+        "docker/requirements.txt",
+        "requirements-dev.txt",
+    ):
+        (checkout / name).parent.mkdir(exist_ok=True)
+        (checkout / name).touch()
+    (in_use := checkout / ".venv" / "made-3.0.0").parent.mkdir()
+    in_use.touch()
+    # What a make that runs the tests was told is nothing to this one.
+    env = {name: value for name, value in os.environ.items() if "MAKE" not in name and name != "MFLAGS"}
+
+    with lock(state_dir):
+        made = subprocess.run(
+            ["make", f"PYTHON={sys.executable}", "install"],
+            cwd=checkout,
+            env=env | {"WAYBILL_STATE": str(state_dir)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    assert made.returncode != 0
+    assert re.match(r"error: .* already running \(process \d+\)\nerror: stop it first: .*\n", made.stderr)
+    assert in_use.exists()
 
 
 # --- What it offers -----------------------------------------------------------------------------------------

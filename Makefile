@@ -110,6 +110,8 @@ $(INSTALLED): $(REQUIREMENTS)
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
 	  echo "error: $(PYTHON) cannot make virtual environments; on Debian and Ubuntu: apt-get install python3-venv" >&2; \
 	  exit 1; }
+	@test -e $(VENV)/made-$(VERSION) || $(PYTHON) -m ops.state idle || { \
+	  echo "error: stop it first: it runs in $(VENV), which is made anew for Python $(VERSION)" >&2; exit 1; }
 	@test -e $(VENV)/made-$(VERSION) || { \
 	  rm -rf $(VENV) && $(PYTHON) -m venv $(VENV) && touch $(VENV)/made-$(VERSION); }
 	@echo "Installing into $(VENV), which takes a minute or two the first time"

@@ -25,7 +25,8 @@ Or try, in another terminal:
   UPLOAD_URL=$(echo "$RESPONSE" | python3 -c 'import sys,json; print(json.load(sys.stdin)["uploadUrl"])')
   echo '{{"id": "order-1", "total": 12.50}}' > order.json
   curl -X PUT "$UPLOAD_URL" --data-binary @order.json
-  curl -s{bearer} {api}/jobs
+  sleep 2
+  curl -s{bearer} {api}/jobs | python3 -m json.tool
   {ls} processed/
 
 The deployed API Gateway answers the same on {gateway}
@@ -199,7 +200,8 @@ def ls(options: argparse.Namespace) -> int:
             for entry in page.get("Contents", []):
                 print(f"{entry['Size']:>12,}  {entry['LastModified']:%Y-%m-%d %H:%M:%S}  {entry['Key']}")
     except EndpointConnectionError:
-        print(f"error: no embedded AWS answers on {endpoint_url}; `make run` starts it", file=sys.stderr)
+        what = "`make run` starts it; --aws-port names its AWS_PORT, where that is another"
+        print(f"error: no embedded AWS answers on {endpoint_url}; {what}", file=sys.stderr)
         return 1
     return 0
 

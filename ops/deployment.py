@@ -180,7 +180,9 @@ def errors_in_one_line(where: str) -> Iterator[None]:
         raise CannotLook(_said(error, where)) from None
     except EndpointConnectionError as error:
         local = f"//{HOST}" in str(error)
-        what = "`make run` starts the local stack" if local else "check AWS_REGION and the network"
+        what = "check AWS_REGION and the network"
+        if local:
+            what = "`make run` starts the local stack; --aws-port names its AWS_PORT, where that is another"
         raise CannotLook(f"nothing answers for {where}; {what}") from None
     except NoCredentialsError:
         raise CannotLook("no AWS credentials; set AWS_PROFILE, or log in with `aws sso login`") from None

@@ -5,6 +5,8 @@ request meant for the child is answered by a stranger: another local stack, say.
 and the child gets the socket.
 """
 
+import errno
+import os
 import socket
 
 from ops.embedded_aws import HOST
@@ -17,11 +19,18 @@ def listen(port: int, variable: str, address: str = HOST) -> socket.socket:
     """A socket that listens on `port`, or on any free one where that is 0.
 
     Raises:
-        StackError: the port is in use; `variable` of `make run` names another.
+        StackError: the port is in use, and `variable` of `make run` names another; or it cannot be had.
     """
     try:
         return socket.create_server((address, port), backlog=BACKLOG)
+    except OverflowError:
+        raise StackError(f"there is no port {port}: {variable} takes one up to 65535") from None
     except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise StackError(
+                f"port {port} is in use; take another: make run {variable}={port + 1}"
+            ) from error
+        reason = os.strerror(error.errno or 0)
         raise StackError(
-            f"port {port} is in use ({error.strerror}); take another: make run {variable}={port + 1}"
+            f"cannot listen on {address}, port {port} ({reason}); {variable} names another"
         ) from error

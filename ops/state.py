@@ -1,6 +1,7 @@
 """The directory in which a checkout's local stack keeps its data.
 
-`python -m ops.state` says where it is, `python -m ops.state clear` empties it. Nothing need be installed.
+`python -m ops.state` says where it is, `python -m ops.state clear` empties it, and `python -m ops.state idle`
+fails while a local stack is running there. Nothing need be installed.
 """
 
 import fcntl
@@ -89,6 +90,12 @@ def clear(state_dir: Path) -> None:
         state_dir.rmdir()
 
 
+def require_idle(state_dir: Path) -> None:
+    """StackError while a local stack is running."""
+    if state_dir.exists():
+        lock(state_dir).close()
+
+
 def _is_running(pid: str) -> bool:
     try:
         os.kill(int(pid), 0)
@@ -104,6 +111,8 @@ if __name__ == "__main__":
         directory = default_state_dir(CHECKOUT, os.environ)
         if sys.argv[1:] == ["clear"]:
             clear(directory)
+        elif sys.argv[1:] == ["idle"]:
+            require_idle(directory)
         else:
             print(directory)
     except StackError as error:

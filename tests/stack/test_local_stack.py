@@ -19,9 +19,10 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
+from ops.ports import listen
 from ops.stack import HTTP_USER, LocalStack
-from ops.state import CHECKOUT, StackError, clear, default_state_dir
-from tests.stack.user import User, eventually, http_call
+from ops.state import CHECKOUT, StackError, clear, default_state_dir, lock
+from tests.stack.user import User, eventually
 
 
 @pytest.fixture
@@ -97,6 +98,39 @@ def test_the_data_of_a_running_stack_is_not_cleared(stack: LocalStack) -> None:
     assert stack.app_dir.exists()
 
 
+def test_make_under_another_python_leaves_the_environment_of_a_running_stack_alone(tmp_path: Path) -> None:
+    """`make PYTHON=python3.12 deploy` beside a `make run` of 3.11, say."""
+    checkout, state_dir = tmp_path / "checkout", tmp_path / "state"
+    shutil.copytree(CHECKOUT / "ops", checkout / "ops", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(CHECKOUT / "Makefile", checkout)
+    for name in (
+        "requirements.txt",
+        "worker/requirements.txt",
+        "docker/requirements.txt",
+        "requirements-dev.txt",
+    ):
+        (checkout / name).parent.mkdir(exist_ok=True)
+        (checkout / name).touch()
+    (in_use := checkout / ".venv" / "made-3.0.0").parent.mkdir()
+    in_use.touch()
+    # What a make that runs the tests was told is nothing to this one.
+    env = {name: value for name, value in os.environ.items() if "MAKE" not in name and name != "MFLAGS"}
+
+    with lock(state_dir):
+        made = subprocess.run(
+            ["make", f"PYTHON={sys.executable}", "install"],
+            cwd=checkout,
+            env=env | {"WAYBILL_STATE": str(state_dir)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    assert made.returncode != 0
+    assert re.match(r"error: .* already running \(process \d+\)\nerror: stop it first: .*\n", made.stderr)
+    assert in_use.exists()
+
+
 # --- What it offers -----------------------------------------------------------------------------------------
 
 
@@ -127,7 +161,8 @@ def test_ls_without_a_stack_says_how_to_get_one() -> None:
         command = [sys.executable, "-m", "ops", "ls", "--aws-port", str(closed.getsockname()[1])]
         listed = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, check=False)
     assert listed.returncode == 1
-    assert re.fullmatch(r"error: no embedded AWS answers on .*; `make run` starts it\n", listed.stderr)
+    hint = "`make run` starts it; --aws-port names its AWS_PORT, where that is another"
+    assert re.fullmatch(rf"error: no embedded AWS answers on .*; {hint}\n", listed.stderr)
 
 
 def test_the_state_directory_belongs_to_the_checkout_and_lies_outside_it() -> None:
@@ -149,11 +184,26 @@ def test_a_busy_port_is_named_with_the_way_round_it(
 ) -> None:
     ports: dict[str, Any] = {argument: busy_port}
     with (
-        pytest.raises(StackError, match=rf"port {busy_port} is in use.*make run {variable}={busy_port + 1}$"),
+        pytest.raises(
+            StackError, match=rf"port {busy_port} is in use; .*make run {variable}={busy_port + 1}$"
+        ),
         LocalStack(state_dir=tmp_path, **ports),
     ):
         pass
     assert not processes_of(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("port", "address", "said"),
+    [
+        (80000, "127.0.0.1", "there is no port 80000: PORT takes one up to 65535"),
+        # TEST-NET-1 (RFC 5737) is no address of this machine.
+        (0, "192.0.2.1", r"cannot listen on 192.0.2.1, port 0 \(.+\); PORT names another"),
+    ],
+)
+def test_a_port_that_is_not_to_be_had_is_not_called_busy(port: int, address: str, said: str) -> None:
+    with pytest.raises(StackError, match=rf"^{said}$"):
+        listen(port, "PORT", address)
 
 
 def test_its_ports_are_its_own_from_the_first_moment(tmp_path: Path) -> None:
@@ -278,12 +328,15 @@ def test_a_signal_stops_everything_whenever_it_comes(
 def test_the_lines_it_prints_work_as_they_stand(run: subprocess.Popen[str], tmp_path: Path) -> None:
     lines = [line.strip() for line in read_until(run, "Logs").splitlines()]
     first = next(number for number, line in enumerate(lines) if line.startswith("RESPONSE="))
-    presign, extract, write, upload, jobs, ls = lines[first : first + 6]
-    shell = "\n".join(["set -e", f"cd {tmp_path}", presign, extract, write, upload])
+    presign, extract, write, upload, pause, jobs, ls = lines[first : first + 7]
+    shell = "\n".join(["set -e", f"cd {tmp_path}", presign, extract, write, upload, pause])
     subprocess.run(["bash", "-c", shell], check=True, capture_output=True)
-    url = jobs.removeprefix("curl -s ")
-    eventually(lambda: b"COMPLETED" in http_call("GET", url).body, "the order is done")
-    (job,) = json.loads(http_call("GET", url).body)["jobs"]
+
+    def ended() -> str | None:
+        shown = subprocess.run(jobs, shell=True, capture_output=True, text=True, check=True).stdout
+        return shown if "COMPLETED" in shown else None
+
+    (job,) = json.loads(eventually(ended, "the order is done"))["jobs"]
     listed = subprocess.run(ls, shell=True, cwd=CHECKOUT, capture_output=True, text=True, check=True)
     assert job["key"] in listed.stdout
 

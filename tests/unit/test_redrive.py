@@ -388,7 +388,7 @@ def test_a_queue_that_the_deployment_does_not_have(
 
 
 def test_nothing_is_running() -> None:
-    with pytest.raises(CannotLook, match="`make run` starts the local stack"):
+    with pytest.raises(CannotLook, match="`make run` starts the local stack; --aws-port names its AWS_PORT"):
         deployments.local("http://127.0.0.1:9")
 
 

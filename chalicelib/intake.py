@@ -51,7 +51,7 @@ def on_scanned(settings: Settings, event: Mapping[str, Any]) -> None:
         return
     upload = upload_at(settings, key, found["ETag"], found["ContentLength"], found["LastModified"])
     if upload is not None:
-        enter(settings, open_ledger(settings), upload)
+        enter(settings, open_ledger(settings), upload, scanned=True)
 
 
 def upload_at(settings: Settings, key: str, etag: str, size: int, modified: datetime) -> Upload | None:
@@ -71,12 +71,12 @@ def upload_at(settings: Settings, key: str, etag: str, size: int, modified: date
     )
 
 
-def enter(settings: Settings, ledger: Ledger, upload: Upload) -> Job:
+def enter(settings: Settings, ledger: Ledger, upload: Upload, *, scanned: bool = False) -> Job:
     """Ledger first, then queue: a crash in between leaves a job for the repeated event or the sweep."""
     with about(jobId=upload.job_id, owner=owner_hash(upload.owner)):
         job, relation = ledger.record(upload, lambda: storage.is_current(settings, upload))
         if relation is not Order.OLDER and job.status is Status.QUEUED:
-            scans.queue(settings, job)
+            scans.queue(settings, job, scanned=scanned)
         log("job.entered", run=job.run, order=relation.name.lower())
     return job
 

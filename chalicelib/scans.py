@@ -30,6 +30,9 @@ TAG = "GuardDutyMalwareScanStatus"
 
 CLEAN = "NO_THREATS_FOUND"
 
+TAGGING = 10
+"""Seconds in which an object has its tag, once the event of its scan has come."""
+
 
 def event_pattern(settings: Settings) -> dict[str, Any]:
     """Which events on the default bus tell of a scan of this bucket's.
@@ -62,10 +65,16 @@ def is_pending(settings: Settings, job: "Job") -> bool:
     return storage.head(settings, job.key) is not None
 
 
-def queue(settings: Settings, job: "Job") -> None:
-    """Queue the work on a job; one whose verdict is not there yet is queued when it comes."""
+def queue(settings: Settings, job: "Job", *, scanned: bool = False) -> None:
+    """Queue the work on a job; one whose verdict is not there yet is queued when it comes.
+
+    Nobody says that the tag of an object that was `scanned` comes before the event: the message comes later
+    then, and there may be nothing yet for it to do even so, as tags cannot always be written.
+    """
     if not is_pending(settings, job):
         messages.send(settings, [job])
+    elif scanned:
+        messages.send(settings, [job], delay=TAGGING)
 
 
 def admit(settings: Settings, original: "Original") -> None:

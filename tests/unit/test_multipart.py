@@ -20,6 +20,7 @@ from botocore.stub import Stubber
 from chalicelib import clients, multipart, schemas, sigv4
 from chalicelib.errors import BadRequest, NotFound, PayloadTooLarge, WaybillError
 from chalicelib.settings import MiB, Settings, TiB
+from tests.unit.flow import Flow
 
 BASE_URL = "https://api.example.com/v1"
 PART = bytes(5 * MiB)
@@ -413,12 +414,30 @@ class TestComplete:
         assert caught.value.code == "too_large"
         assert complete(replace(aws, max_upload_bytes=total), upload, parts)
 
-    def test_it_happens_once(self, aws: Settings) -> None:
-        upload = begin(aws)
-        part = send(aws, upload, 1, b"all")
-        complete(aws, upload, [part])
+    def test_who_had_no_answer_asks_again_and_has_it(self, aws: Settings) -> None:
+        upload = begin(aws, filename="film.mp4")
+        parts = [send(aws, upload, 1, PART), send(aws, upload, 2, b"end")]
+        first = complete(aws, upload, parts)
 
-        assert refused(aws, upload, [part]) == (404, "upload_not_found")
+        assert complete(aws, upload, parts) == first
+        assert refused(aws, upload, parts[:1]) == (404, "upload_not_found")
+        assert refused(aws, upload, [*parts[:1], {"PartNumber": 2, "ETag": "ä"}]) == (404, "upload_not_found")
+        with pytest.raises(NotFound):
+            complete(aws, upload, parts, owner="bob")
+
+    def test_that_the_job_has_been_done_meanwhile_changes_nothing(
+        self, aws: Settings, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        flow = Flow(aws, monkeypatch)
+        upload = begin(aws, filename="notes.txt")
+        part = send(aws, upload, 1, b"some text")
+        first = complete(aws, upload, [part])
+        etag = flow.s3.head_object(Bucket=aws.bucket, Key=upload["key"])["ETag"].strip('"')
+        flow.intake(flow.event_of(upload["key"], etag, len(b"some text")))
+        flow.consume()
+        assert list(flow.objects("uploads/")) == []
+
+        assert complete(aws, upload, [part]) == first
 
     @pytest.mark.parametrize(
         ("theirs", "status", "ours"),

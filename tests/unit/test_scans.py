@@ -190,6 +190,30 @@ class TestInAnyOrder:
         flow.consume()
         assert flow.job(key).status is Status.COMPLETED
 
+    def test_the_event_of_the_scan_may_come_before_the_tag(
+        self, flow: Flow, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(scans, "TAGGING", 0)  # moto's queue goes by the real time
+        key = arrived(flow)
+        intake.on_scanned(flow.settings, scan_event(flow, key, scans.CLEAN))
+        assert flow.queue_size() == 1
+
+        tag(flow, key, scans.CLEAN)
+        flow.consume()
+
+        assert (flow.job(key).status, flow.job(key).attempts) == (Status.COMPLETED, 1)
+
+    def test_a_tag_that_never_comes_is_looked_for_once_and_left_to_the_sweep(
+        self, flow: Flow, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(scans, "TAGGING", 0)
+        key = arrived(flow)
+        intake.on_scanned(flow.settings, scan_event(flow, key, scans.CLEAN))
+
+        flow.consume()
+
+        assert_waits(flow, key)
+
     def test_a_message_that_comes_before_the_verdict_is_done_and_no_attempt(self, flow: Flow) -> None:
         key = arrived(flow)
         for _ in range(flow.settings.max_attempts + 1):

@@ -298,6 +298,21 @@ class World(RuleBasedStateMachine):
         assert found[0]["status"] in ended
 
 
+def test_a_worker_is_led_from_call_to_call(stage: Stage) -> None:
+    """Modules that load late would bring threads of their own, which nobody leads."""
+    stage.aws.s3.put_object({"Bucket": stage.settings.bucket, "Key": SIGNED[0], "Body": b"{}"})
+    stage.bring_objects()
+    before = len(stage.aws.made)
+    actors = Actors(stage.aws)
+
+    actors.start("worker", stage.bring_messages)
+
+    assert stage.aws.made[before:] == ["dynamodb.UpdateItem"]  # before which it stands
+    (worker,) = actors.at_work
+    actors.kill(worker)
+    stage.aws.hook = None
+
+
 def test_in_any_order_nothing_is_lost(stage: Stage, figure: Callable[[str], None]) -> None:
     class OfThisStage(World):
         pass

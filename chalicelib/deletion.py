@@ -14,6 +14,8 @@ retention is over, whose files must stay. What each of the others meets:
 - **A worker in the middle of the job**: its lease is gone from the ledger, so that its end loses its
   condition. It then looks why, and clears what it has written meanwhile. Should it die before that, its
   message comes back.
+- **A new upload, in the middle of this**: some of its files may have gone with the others, so that the job
+  that it has opened is deleted as well, before the request is answered.
 - **The sweep**: an object under an open prefix that is older than the deletion is a deletion cut short;
   the sweep completes it.
 - **A retry at the same time**: whichever reaches the ledger second sees the other, and a retry takes back
@@ -32,8 +34,8 @@ of an event was too large for the table lay in the job's outputs, and goes with 
 """
 
 from chalicelib import keys, messages, storage
-from chalicelib.jobs import Status
-from chalicelib.ledger import open_ledger
+from chalicelib.jobs import Job, Status
+from chalicelib.ledger import Ledger, open_ledger
 from chalicelib.settings import Settings
 from chalicelib.telemetry import log
 
@@ -49,9 +51,15 @@ def delete(settings: Settings, owner: str, job_id: str) -> None:
     ledger = open_ledger(settings)
     job = ledger.get(owner, job_id, deleted=True)
     messages.send(settings, [job], delay=CHECK_AFTER)
+    _delete(settings, ledger, job)
+    while (again := ledger.find(owner, job_id)) and again.status is not Status.DELETED:
+        _delete(settings, ledger, again)
+    log("job.deleted", status=job.status)
+
+
+def _delete(settings: Settings, ledger: Ledger, job: Job) -> None:
     ledger.delete(job)
-    storage.remove_folder(settings, keys.job_folder(settings.upload_prefix, owner, job_id))
+    storage.remove_folder(settings, keys.job_folder(settings.upload_prefix, job.owner, job.job_id))
     if job.status is not Status.DELETED:
         storage.remove_open(settings, job)  # which lies elsewhere when it was dropped there by hand
-    storage.remove_ended(settings, owner, job_id)
-    log("job.deleted", status=job.status)
+    storage.remove_ended(settings, job.owner, job.job_id)

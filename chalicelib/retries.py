@@ -66,7 +66,9 @@ def _put_back(settings: Settings, job: Job) -> Upload:
         raise Conflict("Files over 5 GiB cannot be retried: upload it again.", code="too_large_to_retry")
     key = _open_key(settings, job)
     found: Any = storage.head(settings, key)
-    if found is not None and is_left_over(job, _upload(job, key, found)):
+    # Where the job came in by another key, what it has left there would be taken for its own for ever.
+    left = found if key == job.source_key else storage.head(settings, job.source_key)
+    if left is not None and is_left_over(job, _upload(job, job.source_key, left)):
         raise StillEnding("The job has failed just now and is still being cleared up: retry in a moment.")
     there = found or _copied_back(settings, job, key)
     if there is None:

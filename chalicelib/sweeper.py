@@ -122,6 +122,8 @@ def _push_on_open(settings: Settings, ledger: Ledger, job: Job) -> str:
 def _push_on_ended(settings: Settings, ledger: Ledger, job: Job, upload: Upload) -> str:
     if is_left_over(job, upload):
         pipeline.close_again(settings, job)
+        if upload.key != job.source_key:  # a retry has brought the file under the key that it has now
+            storage.remove(settings, upload.key, upload.etag)
         return "closed"
     if reopened := ledger.reopen(job, upload):
         scans.queue(settings, reopened)

@@ -190,6 +190,26 @@ def test_what_is_uploaded_after_that_is_a_new_file(flow: Flow) -> None:
     assert flow.content(job.key) == b"some text"
 
 
+@pytest.mark.parametrize("call", [0, 1, 2])
+def test_what_is_uploaded_in_the_middle_of_a_deletion_goes_with_it(flow: Flow, call: int) -> None:
+    """Or else there would be a job that has COMPLETED, and no file of it."""
+    key = flow.new_key("notes.txt")
+    flow.run(key, b"some text")
+
+    def come_again() -> None:
+        flow.clock.advance(1)
+        flow.run(key, b"newer text")
+
+    for _ in range(call):
+        flow.calls.meanwhile("before", "ListObjectsV2", lambda: None)
+    flow.calls.meanwhile("before", "ListObjectsV2", come_again)
+
+    delete(flow, key)
+
+    settle(flow)
+    assert_gone(flow, key)
+
+
 def test_of_a_deleted_job_only_the_time_counts(flow: Flow) -> None:
     key = flow.new_key("notes.txt")
     flow.upload(key, b"some text")

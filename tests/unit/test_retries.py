@@ -213,6 +213,41 @@ def test_an_end_cut_off_before_it_was_complete_is_completed_before_a_retry(flow:
     assert_run_twice(flow, key)
 
 
+@pytest.mark.parametrize("key", ["uploads/loose.txt", "incoming/machine/loose.json"])
+@pytest.mark.parametrize("refused", [True, False])
+def test_what_lies_under_another_key_than_the_retry_is_cleared_up_too(
+    flow: Flow, monkeypatch: pytest.MonkeyPatch, key: str, refused: bool
+) -> None:
+    """A key without a job id: the retry goes on under one that has it, and forgets the first."""
+    with failing():
+        flow.intake(flow.put(key, b"{}"))
+        flow.calls.meanwhile("after", "Publish", lambda: flow.calls.kill("before", 0))
+        with contextlib.suppress(Killed):
+            flow.consume()
+        assert flow.new_process()
+    place = keys.parse(flow.settings, key)
+    assert place is not None
+    (job,) = flow.jobs(place.owner)
+    flow.clock.advance(2)
+    if refused:
+        with pytest.raises(StillEnding):
+            retries.retry(flow.settings, place.owner, job.job_id)
+        settle(flow)
+        flow.clock.advance(2)
+    else:  # as where S3's clock is ahead of the worker's
+        monkeypatch.setattr(retries, "is_left_over", lambda *_: False)
+    retries.retry(flow.settings, place.owner, job.job_id)
+    settle(flow)
+    announced = len(flow.published())
+
+    settle(flow)
+
+    (job,) = flow.jobs(place.owner)
+    assert (job.status, job.run) == (Status.COMPLETED, 2)
+    assert flow.objects("uploads/") == flow.objects("incoming/") == {}
+    assert len(flow.published()) == announced
+
+
 def test_an_open_object_lost_after_the_retry_is_had_from_the_failed_one(flow: Flow) -> None:
     """The worker of the first run, late with clearing up, takes the copy for what it has to delete."""
     key = failed(flow)

@@ -19,7 +19,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 
-from chalicelib import heavy, pipeline, sandbox, scans, sweeper
+from chalicelib import heavy, lazy, pipeline, sandbox, scans, sweeper
 from chalicelib.ledger import Ledger
 from chalicelib.processors import REGISTRY, Result, Source
 from chalicelib.processors.base import Output
@@ -388,11 +388,7 @@ def running(
         aws.made.clear()
         sys.modules.pop("app", None)
         app = importlib.import_module("app")
-        modules = [
-            module
-            for name, module in list(sys.modules.items())
-            if name.startswith("chalicelib") and name not in REAL_TIME
-        ]
+        modules = [module for module in _loaded() if module.__name__ not in REAL_TIME]
         for module in modules:
             if isinstance(getattr(module, "time", None), ModuleType):
                 monkeypatch.setattr(module, "time", clocked(aws.clock))
@@ -425,6 +421,18 @@ def running(
         finally:
             _forget_pools(modules)
             sys.modules.pop("app", None)
+
+
+def _loaded() -> list[ModuleType]:
+    """All that app.py imports of ours; what it puts off until it is used would bring threads of its own."""
+    while True:
+        ours = [module for name, module in sys.modules.items() if name.split(".")[0] in ("app", "chalicelib")]
+        named = [value for module in ours for value in vars(module).values()]
+        put_off = {value._name for value in named if isinstance(value, lazy._Later)} - sys.modules.keys()
+        if not put_off:
+            return ours
+        for name in put_off:
+            importlib.import_module(name)
 
 
 def _forget_pools(modules: Iterable[ModuleType]) -> None:

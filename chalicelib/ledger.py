@@ -281,25 +281,20 @@ class Ledger:
         return waiting
 
     def touch(self, seen: Job) -> bool:
-        """Mark a job as looked after; False where it has changed since it was read."""
-        now = self._now()
-        job, touched = self._update(
-            seen.owner,
-            seen.job_id,
-            condition="updatedAt = :seen AND run = :run",
-            assign={"updatedAt": now},
-            values={":seen": seen.updated_at, ":run": seen.run},
-        )
-        return touched or job == replace(seen, updated_at=now)  # our own first try, as above
+        """Mark an open job as looked after; False where it has changed since it was read."""
+        return self._look_after(seen)
 
     def renew(self, seen: Job) -> bool:
         """Give an open job all its tries again; False where it has changed since it was read."""
+        return self._look_after(seen, attempts=0)
+
+    def _look_after(self, seen: Job, **assign: Any) -> bool:
         now = self._now()
-        job, renewed = self._update(
+        job, written = self._update(
             seen.owner,
             seen.job_id,
             condition="updatedAt = :seen AND run = :run AND #status IN (:queued, :processing)",
-            assign={"updatedAt": now, "attempts": 0},
+            assign={"updatedAt": now, **assign},
             values={
                 ":seen": seen.updated_at,
                 ":run": seen.run,
@@ -307,7 +302,7 @@ class Ledger:
                 ":processing": Status.PROCESSING,
             },
         )
-        return renewed or job == replace(seen, updated_at=now, attempts=0)  # as above
+        return written or job == replace(seen, updated_at=now, **assign)  # our own first try, as above
 
     def reopen(self, seen: Job, upload: Upload) -> Job | None:
         """Open an ended job again for an object that lies under its open key; None where it has changed.

@@ -367,6 +367,14 @@ class TestTouching:
         clock.advance(5)
         assert not ledger.touch(job)
 
+    @pytest.mark.parametrize("status", ENDS)
+    def test_a_job_that_has_ended_meanwhile_is_not_touched(self, ledger: Ledger, status: Status) -> None:
+        """Within the same millisecond, its time does not tell."""
+        seen = brought_to(ledger, Status.PROCESSING)
+        ended = ledger.finish(seen, ending(status))
+        assert not ledger.touch(seen)
+        assert ledger.find("alice", JOB_ID) == ended
+
     def test_a_job_that_has_moved_on_is_not_touched(self, ledger: Ledger) -> None:
         seen, _ = ledger.record(FIRST)
         now, _ = ledger.record(SECOND)  # within the same millisecond

@@ -181,8 +181,21 @@ def test_what_does_not_make_the_whole_file_is_not_put_together(uploader: Uploade
         assert_refused(uploader.complete(upload, parts), 400, "bad_request")
 
     assert uploader.complete(upload, [one, two]).status == 200
-    assert_refused(uploader.complete(upload, [one, two]), 404, "upload_not_found")
+    assert_refused(uploader.complete(upload, [two]), 404, "upload_not_found")
     assert uploader.ended(upload["jobId"])["status"] == "COMPLETED"
+
+
+def test_who_had_no_answer_completes_it_again(uploader: Uploader) -> None:
+    """Before its job has ended, and after it, when the file lies elsewhere."""
+    upload = uploader.begin(filename="again.bin")
+    parts = [{"PartNumber": 1, "ETag": uploader.send(upload, 1, b"all")}]
+    first, second = (uploader.complete(upload, parts) for _ in range(2))
+    job = uploader.ended(upload["jobId"])
+    third = uploader.complete(upload, parts)
+
+    assert [answer.status for answer in (first, second, third)] == [200, 200, 200]
+    assert first.json == second.json == third.json
+    assert (job["status"], uploader.job(upload["jobId"])) == ("COMPLETED", job)
 
 
 def test_as_many_parts_as_there_can_be_are_named_in_one_request(uploader: Uploader) -> None:

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
+from datetime import UTC, datetime
 from functools import lru_cache
 from types import SimpleNamespace
 from typing import Any, Literal
@@ -51,7 +52,7 @@ def bystander(service: Any, region: str) -> Any:
 
 
 class Clock:
-    """Stands still until it is moved. It starts in the present, where moto's objects are made."""
+    """Stands still until it is moved. It starts in the present, which is where moto's queues stay."""
 
     def __init__(self) -> None:
         self.now = time.time()
@@ -232,6 +233,7 @@ class Flow:
         self._subscription = self._subscribe()
         for module in (intake, pipeline, sweeper, workflow):
             monkeypatch.setattr(module, "open_ledger", self._open_ledger)
+        monkeypatch.setattr("moto.s3.models.utcnow", self._utcnow)
         monkeypatch.setattr(sweeper, "in_any_order", list)
         for module in (pipeline, sweeper):
             monkeypatch.setattr(module, "time", SimpleNamespace(time=self.clock))
@@ -239,6 +241,10 @@ class Flow:
             monkeypatch.setattr(sandbox, "run", process_here)
         _one_request_at_a_time(monkeypatch)
         self.calls = Calls(settings)
+
+    def _utcnow(self) -> datetime:
+        """For moto's objects, whose times are without a zone."""
+        return datetime.fromtimestamp(self.clock(), UTC).replace(tzinfo=None)
 
     # --- what arrives
 

@@ -48,14 +48,6 @@ def failed(flow: Flow, body: bytes = BODY) -> str:
     return key
 
 
-def uploaded(flow: Flow) -> str:
-    """The key of a file that lies there for a while before anybody works on it."""
-    key = flow.new_key("notes.txt")
-    flow.upload(key, BODY)
-    flow.clock.advance(60)
-    return key
-
-
 def retry(flow: Flow, key: str) -> Job:
     return retries.retry(flow.settings, keys.NOBODY, job_id_of(flow, key))
 
@@ -161,7 +153,6 @@ def test_it_may_fail_again_and_be_retried_again(flow: Flow) -> None:
 
 @pytest.mark.parametrize("newer", [BODY, b"newer text"])
 def test_a_newer_upload_that_lies_there_is_what_is_run(flow: Flow, newer: bytes) -> None:
-    flow.clock.advance(-5)  # S3 stays as it is, and its objects are by whole seconds
     key = failed(flow)
     event = flow.put(key, newer)
 
@@ -176,7 +167,8 @@ def test_a_newer_upload_that_lies_there_is_what_is_run(flow: Flow, newer: bytes)
 
 def test_what_the_failed_run_is_about_to_delete_is_not_built_on(flow: Flow) -> None:
     """Its end is written down, and the open object goes a moment later: a retry in between would lose it."""
-    key = uploaded(flow)
+    key = flow.new_key("notes.txt")
+    flow.upload(key, BODY)
     refused: list[Conflict] = []
 
     def retry_too_soon() -> None:
@@ -197,7 +189,8 @@ def test_what_the_failed_run_is_about_to_delete_is_not_built_on(flow: Flow) -> N
 
 
 def test_an_end_cut_off_before_it_was_complete_is_completed_before_a_retry(flow: Flow) -> None:
-    key = uploaded(flow)
+    key = flow.new_key("notes.txt")
+    flow.upload(key, BODY)
     with failing():
         flow.calls.meanwhile("after", "Publish", lambda: flow.calls.kill("before", 0))
         with contextlib.suppress(Killed):

@@ -14,6 +14,7 @@ from chalice.config import Config
 from chalice.constants import DEFAULT_HANDLER_NAME
 from chalice.local import ChaliceRequestHandler, ThreadedHTTPServer
 
+from ops import gateway_responses
 from ops.children import when_parent_is_gone
 from ops.package import packager
 
@@ -66,6 +67,7 @@ if __name__ == "__main__":
     send_responses_whole()
     know_all_methods()
     packager.install()
+    gateway_responses.install()
     give_the_http_handler(json.loads(os.environ.pop(HTTP_VARIABLES, "{}")))
     if sys.argv[1:2] and sys.argv[1].isdigit():
         serve_on(socket.socket(fileno=int(sys.argv.pop(1))))

@@ -105,10 +105,14 @@ def _define_rest_api(api_id: str, definition: State) -> None:
     """Fill an API without routes from a Swagger document, using the parser of MiniStack's CloudFormation.
 
     That parser reads no more of an integration than type, method and URI. A CORS preflight is a MOCK
-    integration, whose answer is all in its templates and responses, so each is put again in full.
+    integration, whose answer is all in its templates and responses, so each is put again in full. Gateway
+    responses it does not read at all.
     """
     from ministack.services import apigateway_v1 as v1
 
+    v1._gateway_responses[api_id] = {}
+    for kind, response in definition.get("x-amazon-apigateway-gateway-responses", {}).items():
+        v1._put_gateway_response(api_id, kind, response)
     v1._rest_apis[api_id]["binaryMediaTypes"] = definition.get("x-amazon-apigateway-binary-media-types", [])
     authorizers = v1._import_security_schemes(api_id, definition)
     for path, item in definition.get("paths", {}).items():

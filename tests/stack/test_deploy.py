@@ -82,6 +82,23 @@ def test_what_chalice_has_no_setting_for_is_set(dev: Deployer) -> None:
     assert stage["methodSettings"]["*/*"]["throttlingRateLimit"] == 50
 
 
+def test_a_page_of_another_origin_can_read_what_api_gateway_answers_by_itself(dev: Deployer) -> None:
+    page = {"Origin": "https://page.example"}
+    api = url_of(dev.said)
+    for _ in range(2):  # after another deployment, which defines the API anew, too
+        ours = http_call("GET", f"{api}/health", headers=page)
+        gateways = http_call("GET", f"{api}/no/such/path", headers=page)
+
+        assert gateways.status == 403
+        assert gateways.json == {
+            "error": "MISSING_AUTHENTICATION_TOKEN",
+            "message": "Missing Authentication Token",
+        }
+        for name in ("Access-Control-Allow-Origin", "Access-Control-Expose-Headers"):
+            assert gateways.headers[name] == ours.headers[name]
+        assert dev.deploy()[0] == 0
+
+
 def test_only_the_http_handler_knows_the_secret_and_no_file_does(dev: Deployer) -> None:
     knowing = {name for name, variables in dev.state()["variables"].items() if variables.get("JWT_SECRET")}
     assert knowing == {"waybill-dev"}

@@ -183,7 +183,9 @@ PREFLIGHT = {
 }
 
 
-def definition(paths: dict[str, Any], authorizer_arn: str = "") -> bytes:
+def definition(
+    paths: dict[str, Any], authorizer_arn: str = "", responses: dict[str, Any] | None = None
+) -> bytes:
     gate = {
         "type": "apiKey",
         "in": "header",
@@ -198,6 +200,7 @@ def definition(paths: dict[str, Any], authorizer_arn: str = "") -> bytes:
             "paths": paths,
             "securityDefinitions": {"gate": gate} if authorizer_arn else {},
             "x-amazon-apigateway-binary-media-types": ["application/octet-stream"],
+            "x-amazon-apigateway-gateway-responses": responses or {},
         }
     ).encode()
 
@@ -280,6 +283,30 @@ def a_preflight_is_answered(server: Server) -> bool:
         "OPTIONS", f"{server.url}/_aws/execute-api/{api_id}/api/jobs", headers={"Origin": ORIGIN}
     )
     return answer.status == 200 and answer.headers.get("Access-Control-Allow-Origin") == ORIGIN
+
+
+def its_own_answers_are_as_the_definition_says(server: Server) -> bool:
+    """Of the last definition alone: what the one before it said is gone."""
+    gateway = server.client("apigateway")
+    header = {"gatewayresponse.header.Access-Control-Allow-Origin": f"'{ORIGIN}'"}
+    paths = {"/jobs": {"get": operation("arn")}}
+    before, after = (
+        definition(paths, responses={kind: {"responseParameters": header}})
+        for kind in ("THROTTLED", "DEFAULT_4XX")
+    )
+    api_id = gateway.import_rest_api(body=before)["id"]
+    try:
+        gateway.put_rest_api(restApiId=api_id, mode="overwrite", body=after)
+    except ClientError:
+        return False
+    gateway.create_deployment(restApiId=api_id, stageName="api")
+    found = {one["responseType"]: one for one in gateway.get_gateway_responses(restApiId=api_id)["items"]}
+    answer = http_call("GET", f"{server.url}/_aws/execute-api/{api_id}/api/nowhere")
+    return (
+        answer.status == 403
+        and answer.headers.get("Access-Control-Allow-Origin") == ORIGIN
+        and [kind for kind, one in found.items() if not one["defaultResponse"]] == ["DEFAULT_4XX"]
+    )
 
 
 def a_batch_needs_only_the_permission_of_its_calls(server: Server) -> bool:
@@ -626,6 +653,7 @@ BRIDGES: list[tuple[Probe, str]] = [
     (binary_media_types_are_a_list, "_without_media_types"),
     (a_stage_has_no_log_that_nobody_asked_for, "leave_out_access_logs_that_nobody_asked_for"),
     (a_preflight_is_answered, "_put_whole_integration"),
+    (its_own_answers_are_as_the_definition_says, "_define_rest_api, its gateway responses,"),
     (a_batch_needs_only_the_permission_of_its_calls, "authorize_batches_as_single_calls"),
     (functions_and_rules_are_made_by_who_may_make_these, "name_functions_and_rules"),
     (tagging_needs_its_permission, "ask_for_leave_to_tag"),

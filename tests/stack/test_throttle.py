@@ -58,10 +58,14 @@ def test_what_goes_beyond_the_limits_is_answered_with_429(stack: LocalStack) -> 
         assert done.stdout.startswith("Now 1 requests a second, 2 at once")
         assert run(stack, "--rate", "1", "--burst", "2").stdout.startswith("As before")
 
-        statuses = [http_call("GET", f"{stack.gateway_url}/health").status for _ in range(12)]
+        answers = [http_call("GET", f"{stack.gateway_url}/health") for _ in range(12)]
 
-        assert statuses[0] == 200
-        assert 429 in statuses
+        assert answers[0].status == 200
+        refused = next(answer for answer in answers if answer.status == 429)
+        assert refused.json == {"error": "THROTTLED", "message": "Too Many Requests"}
+        assert refused.headers["Retry-After"] == "1"
+        assert refused.headers["Access-Control-Allow-Origin"] == "*"
+        assert "Retry-After" in refused.headers["Access-Control-Expose-Headers"]
         stack._deploy()
         again = run(stack, "--rate", "1", "--burst", "2")
         assert again.stdout.startswith("As before")

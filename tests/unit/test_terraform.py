@@ -180,6 +180,22 @@ def test_the_options_of_the_stage_are_taken(made: Any) -> None:
     assert throttle["settings"] == {"throttling_rate_limit": 50, "throttling_burst_limit": 100}
 
 
+def test_a_page_of_another_origin_can_read_what_api_gateway_answers_by_itself(made: Any) -> None:
+    definition = json.loads(made["locals"]["chalice_api_swagger"])
+    responses = definition["x-amazon-apigateway-gateway-responses"]
+    preflight = definition["paths"]["/presign"]["options"]["x-amazon-apigateway-integration"]["responses"]
+
+    for kind in ("DEFAULT_4XX", "DEFAULT_5XX", "THROTTLED"):
+        headers = responses[kind]["responseParameters"]
+        assert headers["gatewayresponse.header.Access-Control-Allow-Origin"] == "'*'"
+        for name, value in preflight["default"]["responseParameters"].items():
+            if not name.endswith("-Methods"):
+                assert headers[name.replace("method.response", "gatewayresponse")] == value
+        assert responses[kind].get("statusCode") == ("429" if kind == "THROTTLED" else None)
+    # Terraform reads the definition as a template of its own.
+    assert "${" not in json.dumps(responses)
+
+
 def test_failed_events_of_asynchronous_functions_are_kept(made: Any) -> None:
     kept = dict(each(made, "aws_lambda_function_event_invoke_config"))
 

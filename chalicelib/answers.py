@@ -60,6 +60,10 @@ JOB = _object(
                 {"name": _TEXT, "contentType": _TEXT, "size": _BYTES, "key": _TEXT}, name="Output"
             ),
         },
+        "declared": {
+            **_TEXTS,
+            "description": "the `metadata` that were sent along with the file; empty until the job has ended",
+        },
         "metadata": {"type": "object", "description": "what was found out about the file"},
         "createdAt": _TIME,
         "updatedAt": _TIME,

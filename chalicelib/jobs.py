@@ -74,6 +74,8 @@ class Job:
     content_type: str | None = None
     detected_type: str | None = None
     outputs: list[dict[str, Any]] = field(default_factory=list)
+    declared: dict[str, str] = field(default_factory=dict)
+    """What came with the file as its metadata: known from the end on, as nobody opens the object before."""
     metadata: dict[str, Any] = field(default_factory=dict)
     error: dict[str, str] | None = None
     started_at: str | None = None
@@ -106,6 +108,7 @@ class Job:
             "sourceKey": self.source_key,
             "attempts": self.attempts,
             "outputs": self.outputs,
+            "declared": self.declared,
             "metadata": self.metadata,
             "error": self.error,
             "createdAt": self.created_at,
@@ -125,6 +128,7 @@ class Ending:
     content_type: str | None = None
     detected_type: str | None = None
     outputs: list[dict[str, Any]] = field(default_factory=list)
+    declared: dict[str, str] = field(default_factory=dict)
     metadata: dict[str, Any] = field(default_factory=dict)
     error: dict[str, str] | None = None
 
@@ -145,6 +149,7 @@ _VERDICT = {
     "content_type": "contentType",
     "detected_type": "detectedType",
     "outputs": "outputs",
+    "declared": "declared",
     "metadata": "metadata",
     "error": "error",
 }
@@ -240,6 +245,7 @@ _ATTRIBUTES = {
     "content_type": "contentType",
     "detected_type": "detectedType",
     "outputs": "outputs",
+    "declared": "declared",
     "metadata": "metadata",
     "error": "error",
     "started_at": "startedAt",

@@ -380,6 +380,7 @@ def store(settings: Settings, job: Job, outcome: Outcome, stop_by: float = math.
         content_type=outcome.original.content_type if outcome.original else None,
         detected_type=outcome.file_type.media_type if outcome.file_type else None,
         outputs=made,
+        declared=outcome.original.declared if outcome.original else {},
         metadata=outcome.result.metadata,
         error=outcome.error,
     )

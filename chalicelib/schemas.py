@@ -41,6 +41,7 @@ PRESIGN: Schema = {
         "sha256": {**_SHA256, "description": "the SHA-256 of the file, as 64 hexadecimal digits"},
         "metadata": {
             "type": "object",
+            "description": "kept with the file, and shown as `declared` of its job once that has ended",
             "maxProperties": 20,
             "propertyNames": {"pattern": "^(?!waybill-)[a-z0-9][a-z0-9-]{0,62}$"},
             "additionalProperties": {

@@ -42,6 +42,9 @@ METADATA_LIMIT = 2048
 _NO_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 """What no XML can hold (Extensible Markup Language 1.0, section 2.2): a call that names many keys is XML."""
 
+OUR_METADATA = "waybill-"
+"""What the names of our own metadata begin with: nobody has one signed (see `schemas.PRESIGN`)."""
+
 ETAG_MARK = "waybill-etag"
 """Metadata of a moved original: the etag under which it was uploaded. A copy's own etag may differ."""
 
@@ -61,6 +64,11 @@ class Original:
     body: "StreamingBody"
     """All of it, or above the light limit its first `HEAD_BYTES`."""
     last_modified: datetime
+
+    @property
+    def declared(self) -> dict[str, str]:
+        """The metadata that came with the upload, as S3 gives them back: without ours, or one of no name."""
+        return {n: value for n, value in self.metadata.items() if n and not n.startswith(OUR_METADATA)}
 
 
 def open_original(settings: Settings, job: Job) -> Original:

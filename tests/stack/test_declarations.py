@@ -12,7 +12,7 @@ import pytest
 
 from chalicelib import sigv4, sigv4_post
 from ops.stack import LocalStack
-from tests.stack.user import Answer, User, http_call, send_form
+from tests.stack.user import Answer, User, eventually, http_call, send_form, subscribed
 
 BODY = b"a,b\n1,2\n"
 DECLARED: dict[str, Any] = {
@@ -114,6 +114,21 @@ def test_the_truth_is_accepted(stack: LocalStack, method: str) -> None:
     assert (job["filename"], job["contentType"], job["size"]) == ("Fête + 100%.csv", "text/csv", len(BODY))
     head = stack.client("s3").head_object(Bucket=user.bucket, Key=job["key"])
     assert head["Metadata"]["order"] == "7"
+    assert job["declared"] == {"order": "7"}
+
+
+def test_the_order_number_of_a_file_is_found_wherever_its_job_is_shown(stack: LocalStack) -> None:
+    user = User(stack)
+    with subscribed(stack, "orders") as take:
+        signed = user.upload(BODY, filename="order.csv", metadata={"order": "7", "shop": "two words"})
+        job = user.ended(signed["jobId"])
+        event = eventually(
+            lambda: next((one for one in take() if one["subject"] == signed["jobId"]), None), "it is told"
+        )
+
+    assert job["declared"] == {"order": "7", "shop": "two words"}
+    assert event["data"]["declared"] == job["declared"]
+    assert [one["declared"] for one in user.all_jobs() if one["jobId"] == job["jobId"]] == [job["declared"]]
 
 
 @pytest.mark.parametrize("lie", LIES)
@@ -195,6 +210,7 @@ def test_an_uploader_that_speaks_to_companion_gets_a_form(stack: LocalStack, doo
     assert (job["status"], job["filename"]) == ("COMPLETED", "Fête + 100%.csv")
     head = stack.client("s3").head_object(Bucket=user.bucket, Key=job["key"])
     assert head["Metadata"]["order"] == "7 & 8"
+    assert job["declared"] == {"order": "7 & 8"}
 
 
 @pytest.mark.parametrize(

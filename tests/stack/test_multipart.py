@@ -73,7 +73,10 @@ def assert_refused(answer: Answer, status: int, code: str) -> None:
 
 def test_a_file_in_three_parts_becomes_a_completed_job(uploader: Uploader) -> None:
     upload = uploader.begin(
-        filename="Fête + 100%.bin", type="application/octet-stream", metadata={"order": "7", "name": "é"}
+        filename="Fête + 100%.bin",
+        type="application/octet-stream",
+        size=len(BODY),
+        metadata={"order": "7", "name": "é"},
     )
     assert upload["bucket"] == uploader.bucket
     etags = {number: uploader.send(upload, number, body) for number, body in chunks(BODY)}
@@ -94,7 +97,8 @@ def test_a_file_in_three_parts_becomes_a_completed_job(uploader: Uploader) -> No
     assert (job["size"], job["filename"]) == (len(BODY), "Fête + 100%.bin")
     assert hashlib.sha256(uploader.object(job["key"])).digest() == hashlib.sha256(BODY).digest()
     head = uploader.stack.client("s3").head_object(Bucket=uploader.bucket, Key=job["key"])
-    assert head["Metadata"].items() >= {"order": "7"}.items()
+    assert head["Metadata"].items() >= {"order": "7", "waybill-size": str(len(BODY))}.items()
+    assert job["declared"] == {"order": "7"}
     assert done.json["statusUrl"].endswith(f"/jobs/{upload['jobId']}")
     eventually(lambda: not uploader.keys(upload["key"]), "it is no longer where it was put")
 

@@ -136,7 +136,7 @@ def test_asking_again_does_what_was_left_undone(flow: Flow) -> None:
 
 def test_the_tombstone_says_nothing_of_the_file_and_does_not_stay_for_ever(flow: Flow) -> None:
     key = flow.new_key("secret-plans.txt")
-    flow.run(key, b"some text")
+    flow.run(key, b"some text", Metadata={"plan": "secret"})
 
     delete(flow, key)
 

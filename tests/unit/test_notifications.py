@@ -32,6 +32,7 @@ COMPLETED = Job(
     content_type="application/json; charset=utf-8",
     detected_type="application/json",
     outputs=[{"name": "events.json", "size": 7}],
+    declared={"order": "7"},
     metadata={"events": 3, "total": Decimal("19.90")},
 )
 
@@ -136,7 +137,7 @@ def test_the_longest_field_goes_first_when_an_event_is_too_long(aws: Settings, s
     data = json.loads(received(subscriber)[0])["data"]
     assert data["omitted"] == ["metadata"]
     assert "metadata" not in data
-    assert data["outputs"] == job.outputs
+    assert (data["outputs"], data["declared"]) == (job.outputs, {"order": "7"})
 
 
 def test_every_open_ended_field_goes_when_all_are_too_long(aws: Settings, subscriber: str) -> None:
@@ -152,7 +153,7 @@ def test_every_open_ended_field_goes_when_all_are_too_long(aws: Settings, subscr
     data = json.loads(received(subscriber)[0])["data"]
     assert sorted(data["omitted"]) == ["error", "metadata", "outputs"]
     assert data["omitted"][0] == "metadata"
-    assert data["jobId"] == JOB_ID
+    assert (data["jobId"], data["declared"]) == (JOB_ID, {"order": "7"})
 
 
 @pytest.mark.parametrize("spare", [0, 1])

@@ -79,6 +79,13 @@ def failing_with(error: Exception) -> Callable[[Source], Result]:
     return process
 
 
+def finding(monkeypatch: pytest.MonkeyPatch, metadata: dict[str, str]) -> None:
+    """Have S3 give originals these metadata, which the SDK would not send."""
+    real = storage._open
+    monkeypatch.setattr(storage, "_open", lambda *given: replace(real(*given), metadata=metadata))
+    monkeypatch.setattr(storage, "_marked", lambda *_: {})
+
+
 class TestTheWholeWay:
     def test_text(self, flow: Flow) -> None:
         key = flow.new_key("notes.txt", owner="alice")
@@ -139,6 +146,93 @@ class TestTheWholeWay:
         flow.settings = replace(flow.settings, retention_days=2)
         job = flow.run(flow.new_key("notes.txt"), OLD)
         assert job.expires_at == int(flow.clock()) + 2 * 86_400
+
+
+class TestDeclared:
+    """What was attached to a file with `metadata` is found again in its job."""
+
+    @pytest.mark.parametrize(("body", "status"), [(b'{"id": "o-1"}', "COMPLETED"), (b"{", "REJECTED")])
+    def test_it_is_in_the_ended_job_and_in_its_event(self, flow: Flow, body: bytes, status: str) -> None:
+        key = flow.new_key("order.json")
+        flow.upload(key, body, Metadata={"order": "7", "shop": "two words"})
+        assert flow.job(key).view()["declared"] == {}
+        flow.consume()
+        view = flow.job(key).view()
+        (event,) = flow.published()
+        assert (view["status"], view["declared"]) == (status, {"order": "7", "shop": "two words"})
+        assert event["data"]["declared"] == view["declared"]
+
+    def test_there_is_none_where_nothing_was_attached(self, flow: Flow) -> None:
+        assert flow.run(flow.new_key("notes.txt"), OLD).view()["declared"] == {}
+
+    def test_our_own_marks_are_not_shown(self, flow: Flow) -> None:
+        sent = {"waybill-size": str(len(OLD)), "waybill-etag": "0", "waybill": "mine", "order": "7"}
+        assert flow.run(flow.new_key("notes.txt"), OLD, Metadata=sent).declared == {
+            "waybill": "mine",
+            "order": "7",
+        }
+
+    @pytest.mark.parametrize(
+        "found",
+        [
+            {"name": "=?UTF-8?Q?M=C3=BCller?="},
+            {"name": "=?no-charset?B?#?="},
+            {"name": "MÃ¼ller", "other": "\x00\x7f\xff"},
+            {"name": ""},
+            {"größe": "7"},
+            {"x" * 1024: "7"},
+        ],
+    )
+    def test_it_is_as_s3_gives_it(
+        self, flow: Flow, monkeypatch: pytest.MonkeyPatch, found: dict[str, str]
+    ) -> None:
+        finding(monkeypatch, found)
+        job = flow.run(flow.new_key("notes.txt"), OLD)
+        (event,) = flow.published()
+        assert (job.status, job.declared) == (Status.COMPLETED, found)
+        assert event["data"]["declared"] == found
+
+    def test_a_value_without_a_name_is_left_out(self, flow: Flow, monkeypatch: pytest.MonkeyPatch) -> None:
+        finding(monkeypatch, {"": "nameless", "order": "7"})
+        job = flow.run(flow.new_key("notes.txt"), OLD)
+        assert (job.status, job.declared) == (Status.COMPLETED, {"order": "7"})
+
+    def test_a_new_upload_replaces_it(self, flow: Flow) -> None:
+        key = flow.new_key("notes.txt")
+        flow.run(key, OLD, Metadata={"order": "7"})
+        flow.upload(key, NEW)
+        assert flow.job(key).declared == {}
+        flow.consume()
+        assert (flow.job(key).run, flow.job(key).declared) == (2, {})
+
+    def test_it_is_told_again_from_the_copy_when_the_first_try_was_cut_off_behind_that(
+        self, flow: Flow
+    ) -> None:
+        key = flow.new_key("notes.txt")
+        flow.upload(key, OLD, Metadata={"order": "7"})
+        storage.copy(
+            flow.settings,
+            flow.job(key),
+            storage.open_original(flow.settings, flow.job(key)),
+            place(flow, key, "processed/"),
+        )
+        flow.s3.delete_object(Bucket=flow.settings.bucket, Key=key)
+        flow.consume()
+        assert (flow.job(key).status, flow.job(key).declared) == (Status.COMPLETED, {"order": "7"})
+
+    def test_a_failed_job_has_it_as_well_unless_its_file_was_gone(
+        self, flow: Flow, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        flow.settings = replace(flow.settings, max_attempts=1)
+        processing(monkeypatch, failing_with(OSError("no space left on device")))
+        job = flow.run(flow.new_key("notes.txt"), OLD, Metadata={"order": "7"})
+        assert (job.status, job.declared) == (Status.FAILED, {"order": "7"})
+
+        key = flow.new_key("notes.txt")
+        flow.upload(key, OLD, Metadata={"order": "7"})
+        flow.s3.delete_object(Bucket=flow.settings.bucket, Key=key)
+        flow.consume()
+        assert (flow.job(key).status, flow.job(key).view()["declared"]) == (Status.FAILED, {})
 
 
 class TestRejected:

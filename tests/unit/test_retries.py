@@ -83,6 +83,19 @@ def test_the_request_and_the_event_are_one_run(flow: Flow, event: str) -> None:
     assert_run_twice(flow, key)
 
 
+def test_what_was_attached_to_the_file_is_still_there(flow: Flow) -> None:
+    key = flow.new_key("notes.txt")
+    with failing():
+        assert flow.run(key, BODY, Metadata={"order": "7"}).declared == {"order": "7"}
+    flow.clock.advance(2)
+
+    assert retry(flow, key).declared == {}
+    settle(flow)
+
+    job = flow.job(key)
+    assert (job.status, job.declared) == (Status.COMPLETED, {"order": "7"})
+
+
 def test_the_event_may_be_faster_than_the_request(flow: Flow) -> None:
     key = failed(flow)
     flow.calls.meanwhile("after", "CopyObject", lambda: flow.intake(event_of_the_copy(flow, key)))

@@ -9,7 +9,7 @@ import pytest
 
 from chalicelib import batch, clients, consumer, events, executions, heavy, outputs, pipeline, workflow
 from chalicelib.errors import DecodeFailed, DecodeStalled, RetryLater
-from chalicelib.jobs import Status
+from chalicelib.jobs import Ending, Status
 from chalicelib.settings import Settings
 from tests.unit.flow import Flow, repeat_once
 from tests.unit.machine import Machine, with_machine
@@ -74,6 +74,24 @@ def test_a_job_goes_its_whole_way(flow: Flow, machine: Machine) -> None:
     assert job.metadata == {"sha256": hashlib.sha256(BODY).hexdigest()}
     assert flow.objects() == {job.key: BODY}
     assert flow.published_ids() == [flow.event_id(job)]
+
+
+def test_what_was_attached_to_the_file_goes_its_whole_way(flow: Flow, machine: Machine) -> None:
+    key = flow.new_key("much.bin")
+    flow.upload(key, BODY, Metadata={"order": "7"})
+    flow.consume()
+    machine.run()
+
+    (event,) = flow.published()
+    assert flow.job(key).declared == event["data"]["declared"] == {"order": "7"}
+
+
+def test_a_verdict_of_the_version_before_says_nothing_of_it() -> None:
+    verdict = Ending(Status.COMPLETED, "processed/a", declared={"order": "7"}).verdict()
+
+    assert Ending.from_verdict(verdict).declared == {"order": "7"}
+    del verdict["declared"]
+    assert Ending.from_verdict(verdict).declared == {}
 
 
 def test_without_a_state_machine_large_files_are_kept_as_they_are(

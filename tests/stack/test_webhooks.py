@@ -55,7 +55,7 @@ def receiving(*statuses: int, hold: threading.Event | None = None) -> Iterator[R
             """A sender that hangs up is expected here."""
 
     server = Server(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
     receiver.url = f"http://127.0.0.1:{server.server_port}/hook"
     try:
         yield receiver

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 import yaml
-from cfnlint.api import lint_file  # type: ignore[import-untyped]
 
 from ops import template
+from tests.unit import cfn_lint
 
 ROOT = Path(__file__).parents[2]
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
@@ -110,7 +110,7 @@ def test_nothing_is_published_that_was_not_checked() -> None:
 
 
 def test_cfn_lint_finds_nothing() -> None:
-    assert lint_file(ROOT / "infra" / "github-oidc.yaml") == []
+    assert cfn_lint.findings(ROOT / "infra" / "github-oidc.yaml") == []
 
 
 def test_only_the_environment_of_the_stage_takes_the_role() -> None:

@@ -4,24 +4,18 @@ cfn-lint brings both tables along: the Service Authorization Reference, and the 
 resource types, which name the actions that CloudFormation asks for in the name of who deploys.
 """
 
-import json
 from collections.abc import Iterator
 from fnmatch import fnmatch
-from pathlib import Path
 from typing import Any
 
-import cfnlint  # type: ignore[import-untyped]
 import pytest
-from cfnlint.schema import PROVIDER_SCHEMA_MANAGER  # type: ignore[import-untyped]
 
 from ops import template
 from ops.deploy import rights
 from ops.policies import GRANTS, Resources, policy
 from ops.template import LOOP
+from tests.unit import cfn_lint
 from tests.unit.test_template import ACCOUNT, FARGATE, RAW, REGION, ROOT, Stack
-
-TABLES = Path(cfnlint.__file__).parent / "data" / "AdditionalSpecs" / "Policies.json"
-SERVICES: dict[str, Any] = json.loads(TABLES.read_text(encoding="utf-8"))
 
 STACK = Stack(Stage="dev", Transcriber="amazon", MalwareScan="guardduty", Tracing="true", **FARGATE)
 ROLE = template.load(ROOT / "infra" / "github-oidc.yaml")["Resources"]
@@ -68,7 +62,7 @@ def listed(value: Any) -> list[Any]:
 def known(action: str) -> dict[str, Any] | None:
     """What the table says of an action; None where there is none of the name, or it is a pattern."""
     service, _, name = action.partition(":")
-    found: dict[str, Any] | None = SERVICES.get(service, {}).get("Actions", {}).get(name.lower())
+    found: dict[str, Any] | None = cfn_lint.services().get(service, {}).get("Actions", {}).get(name.lower())
     return found
 
 
@@ -95,7 +89,7 @@ def asked_by_cloudformation() -> list[str]:
     asked: set[str] = set()
     for name, body in RAW["Resources"].items():
         resource = next(iter(body[2].values())) if name.startswith(LOOP) else body
-        schema = PROVIDER_SCHEMA_MANAGER.get_resource_schema(REGION, resource["Type"]).schema
+        schema = cfn_lint.schema_of(resource["Type"], REGION)
         looks = schema["handlers"].get("read", {"permissions": []})
         asked |= {*looks["permissions"], *schema["tagging"].get("permissions", [])}
     # Keys of one's own are none of the template's.

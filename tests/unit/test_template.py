@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 import yaml
-from cfnlint.api import lint_file  # type: ignore[import-untyped]
 from chalice.config import Config
 
 from chalicelib import scans
@@ -25,6 +24,7 @@ from chalicelib.webhooks.sender import Timeouts
 from ops import template
 from ops.policies import GRANTS
 from ops.template import LOOP
+from tests.unit import cfn_lint
 
 ROOT = Path(__file__).parents[2]
 TEMPLATE = ROOT / "infra" / "template.yaml"
@@ -210,7 +210,7 @@ def stack() -> Stack:
 
 
 def test_cfn_lint_finds_nothing() -> None:
-    assert lint_file(TEMPLATE) == []
+    assert cfn_lint.findings(TEMPLATE) == []
 
 
 def test_what_is_sent_fits_and_says_the_same() -> None:

@@ -94,7 +94,8 @@ def nudge(user: User, job_id: str) -> None:
 
 
 def at_work(user: User, job_id: str) -> None:
-    """Return as soon as the job is being processed."""
+    """Return as soon as its execution processes the job, which the consumer has looked at before."""
+    held(user, job_id)
     eventually(lambda: (user.job(job_id) or {}).get("stage") == "processing", f"job {job_id} is in work")
 
 

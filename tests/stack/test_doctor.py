@@ -5,6 +5,7 @@ import json
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -16,6 +17,13 @@ from ops.doctor.findings import Finding, Level, exit_code
 from ops.stack import LocalStack
 from ops.state import CHECKOUT
 from tests.stack.user import User, eventually
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
+    """One of its own, in which nothing is out of order but by what happens here."""
+    with LocalStack(state_dir=tmp_path_factory.mktemp("doctor")) as running:
+        yield running
 
 
 def command(stack: LocalStack, *options: str) -> subprocess.CompletedProcess[str]:

@@ -16,6 +16,13 @@ from tests.stack.test_webhooks import receiving
 from tests.stack.user import User, eventually
 
 
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
+    """One of its own: on a shared one, a message that another test has left comes due and dies here."""
+    with LocalStack(state_dir=tmp_path_factory.mktemp("redrive")) as running:
+        yield running
+
+
 def redrive(stack: LocalStack, *arguments: str) -> tuple[int, str]:
     parser = argparse.ArgumentParser()
     command.add_arguments(parser)

@@ -168,7 +168,7 @@ def test_progress_is_shown_while_it_is_made(user: User) -> None:
 
     steps = [progress for _, progress in seen]
     assert steps == sorted(steps)
-    assert {"waiting", "processing", "finished"} <= {stage for stage, _ in seen}
+    assert {"processing", "finished"} <= {stage for stage, _ in seen}
 
 
 def test_a_newer_upload_takes_over_from_work_on_the_older_one(user: User, stack: LocalStack) -> None:

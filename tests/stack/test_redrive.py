@@ -119,6 +119,7 @@ def test_a_dead_delivery_is_sent_back_and_reaches_its_webhook(
 
         assert redrive(stack, "send", "job-completed-1")[0] == 0
 
-        eventually(lambda: receiver.ids == ["job-completed-1"], "it arrives")
+        # The ends of the jobs of the test before may be announced to it as well.
+        eventually(lambda: receiver.ids.count("job-completed-1") == 1, "it arrives")
         user.call("DELETE", f"/webhooks/{hook['id']}")
     assert redrive(stack, "list") == (0, "No dead letters.\n")
